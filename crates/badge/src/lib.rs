@@ -1,0 +1,1 @@
+//! A cell record as a MIME bundle.

@@ -1,0 +1,1 @@
+//! Test only: a libnvidia-ml.so.1 whose state is a file.

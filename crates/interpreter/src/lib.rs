@@ -1,0 +1,1 @@
+//! Starts, feeds, interrupts and buries the child Python interpreter.

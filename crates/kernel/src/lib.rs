@@ -1,0 +1,1 @@
+//! One handler a request, the execution queue, ordering, busy and idle.

@@ -1,0 +1,1 @@
+//! Readings and facts to records, verdicts, findings and hints.

@@ -1,0 +1,1 @@
+//! Readings of host and GPU memory of a process tree.

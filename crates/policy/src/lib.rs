@@ -1,0 +1,1 @@
+//! Configuration, and which cleanup step is due.

@@ -1,0 +1,1 @@
+//! The Jupyter wire: connection file, signed envelopes, the five channels.
