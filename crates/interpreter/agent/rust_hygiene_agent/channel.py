@@ -1,0 +1,215 @@
+"""The framed channel to the front, and the order between it and file descriptors 1 and 2.
+
+A frame is `u32 n | n × u64 lengths | n sections`, little endian; section 0 is a JSON envelope. Before a frame is written the
+output pipes must be empty, so that the front, which empties the channel before it reads a pipe, sees everything in the order in
+which it happened. A signal that arrives while a frame is read or written is handled after it, so no frame is ever cut.
+"""
+
+import fcntl
+import json
+import os
+import select
+import socket
+import struct
+import termios
+import threading
+import time
+
+_BARRIER_S = 0.25
+
+
+def dumps(value):
+    """JSON as bytes: non-finite floats and unknown objects become strings, lone surrogates stay escapes."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        text = json.dumps(_clean(value, 0), ensure_ascii=False, default=_plain, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _plain(value):
+    """What json cannot write: bytes as base64 (images), dates as ISO 8601, numbers as numbers, the rest as its repr."""
+    import base64
+    import datetime
+    import numbers
+
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, datetime.datetime):
+        return (value if value.tzinfo else value.astimezone()).isoformat().replace("+00:00", "Z")
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return _clean(float(value), 0)
+    if isinstance(value, (set, frozenset, tuple)) or hasattr(value, "__iter__"):
+        return list(value)
+    return repr(value)
+
+
+def _clean(value, depth):
+    if depth > 200:
+        return repr(type(value))
+    if isinstance(value, float):
+        return value if value == value and value not in (float("inf"), float("-inf")) else repr(value)
+    if isinstance(value, dict):
+        return {str(key): _clean(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_clean(item, depth + 1) for item in value]
+    return value
+
+
+class ChannelClosed(Exception):
+    """The front is gone."""
+
+
+class Channel:
+    """Both directions of the socketpair. Any thread may send; only the main thread receives."""
+
+    def __init__(self, fd):
+        self.socket = socket.socket(fileno=fd)
+        self.socket.setblocking(True)
+        os.set_inheritable(fd, False)
+        os.register_at_fork(after_in_child=self._forked)
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._main = threading.main_thread().ident
+        self._busy = 0
+        self._deferred = None
+        self._pending = memoryview(b"")
+        self._fionread = bytearray(4)
+        self._c_flush = None
+        self.flushers = []
+
+    def _forked(self):
+        # A forked worker must not keep the channel open nor write to it.
+        try:
+            self.socket.detach()
+        except OSError:
+            pass
+        self._lock = threading.RLock()
+
+    # ------------------------------------------------------------------ signals
+
+    def guard_signal(self, action):
+        """Runs `action` now, or after the frame in hand if the main thread is inside one."""
+        if self._busy:
+            self._deferred = action
+        else:
+            action()
+
+    def _leave(self):
+        self._busy -= 1
+        if not self._busy and self._deferred is not None:
+            action, self._deferred = self._deferred, None
+            action()
+
+    # ------------------------------------------------------------------ sending
+
+    def use_c_flush(self, flush):
+        """`flush` empties the buffers of C's stdout and stderr; set once ctypes is loaded in idle time."""
+        self._c_flush = flush
+
+    def _pipes_empty(self):
+        for fd in (1, 2):
+            try:
+                fcntl.ioctl(fd, termios.FIONREAD, self._fionread, True)
+            except OSError:
+                continue  # the user closed it or put something else there
+            if any(self._fionread):
+                return False
+        return True
+
+    def _barrier(self):
+        for flush in self.flushers:
+            flush()
+        if self._c_flush is not None:
+            self._c_flush()
+        if self._pipes_empty():
+            return
+        self._write([b'{"op":"sync"}'])
+        end = time.monotonic() + _BARRIER_S
+        pause = 0.0
+        while not self._pipes_empty() and time.monotonic() < end:
+            time.sleep(pause)
+            pause = min(pause + 0.00002, 0.001)
+
+    def send(self, envelope, *sections):
+        """Sends one frame. `envelope` is a dict, the sections are bytes-like."""
+        if os.getpid() != self._pid:
+            return  # a forked child has no front
+        main = threading.get_ident() == self._main
+        if main:
+            self._busy += 1
+        try:
+            with self._lock:
+                self._barrier()
+                self._write([dumps(envelope), *sections])
+        finally:
+            if main:
+                self._leave()
+
+    def _write(self, sections):
+        sizes = [memoryview(part).nbytes for part in sections]
+        parts = [struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes), *sections]
+        try:
+            if sum(sizes) <= 65536:
+                self.socket.sendall(b"".join(parts))
+                return
+            for part in parts:
+                view = memoryview(part)
+                if view.nbytes:
+                    self.socket.sendall(view.cast("B") if view.contiguous else view.tobytes())
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ChannelClosed from error
+
+    # ------------------------------------------------------------------ receiving
+
+    def _exactly(self, size):
+        if size <= len(self._pending):
+            out, self._pending = self._pending[:size], self._pending[size:]
+            return out
+        if size <= 65536:
+            have = bytes(self._pending)
+            while len(have) < size:
+                more = self.socket.recv(65536)
+                if not more:
+                    raise ChannelClosed
+                have += more
+            view = memoryview(have)
+            self._pending = view[size:]
+            return view[:size]
+        buffer = bytearray(size)
+        got = len(self._pending)
+        buffer[:got] = self._pending
+        self._pending = memoryview(b"")
+        view = memoryview(buffer)
+        while got < size:
+            count = self.socket.recv_into(view[got:])
+            if not count:
+                raise ChannelClosed
+            got += count
+        return view
+
+    def receive(self):
+        """The next frame as `(envelope, sections)`; blocks until it is whole. An interrupt may end the wait, never the reading."""
+        if not self._pending:
+            self._poll.poll()
+        self._busy += 1
+        try:
+            (count,) = struct.unpack("<I", self._exactly(4))
+            sizes = struct.unpack(f"<{count}Q", self._exactly(8 * count))
+            envelope, *sections = [self._exactly(size) for size in sizes]
+            return json.loads(bytes(envelope)), sections
+        finally:
+            self._leave()
+
+    def readable_now(self):
+        """True if a frame, or the begin of one, waits in the socket."""
+        return bool(self._pending or self._poll.poll(0))
+
+    @property
+    def has_pending(self):
+        """True if bytes of a further frame have already been read from the socket."""
+        return len(self._pending) > 0

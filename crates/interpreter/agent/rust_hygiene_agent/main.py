@@ -1,0 +1,124 @@
+"""Starts the agent: streams, shell, event loop."""
+
+import gc
+import os
+import sys
+
+
+def run(config, keep_compiled):
+    """Makes the shell, says `ready`, and serves the front until it says `exit` or is gone."""
+    gc.disable()  # nothing to collect while modules are loaded
+    from .channel import Channel, ChannelClosed
+
+    channel = Channel(config["channel_fd"])
+    channel.send({"op": "hello", "python": sys.version, "version": sys.version.split()[0], "executable": sys.executable})
+    try:
+        import IPython
+    except ImportError as error:
+        channel.send({"op": "no_ipython", "error": str(error), "executable": sys.executable})
+        return
+    if IPython.version_info < (8, 12):
+        channel.send({"op": "no_ipython", "error": f"IPython {IPython.__version__} is too old", "executable": sys.executable})
+        return
+    try:
+        _serve(config, channel, keep_compiled)
+    except ChannelClosed:
+        os._exit(0)
+
+
+def _serve(config, channel, keep_compiled):
+    import asyncio
+    import builtins
+    import signal
+
+    from .compat import install
+    from .compiler import XCachingCompiler
+    from .kernel import IPythonKernel
+    from .profile import load_config, run_startup
+    from .shell import ZMQInteractiveShell
+    from .streams import OutStream
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    kernel = IPythonKernel(channel, config, loop)
+    signal.signal(signal.SIGINT, kernel.on_sigint)
+    sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file]
+    sys.path[0:0] = [] if "" in sys.path[:1] else [""]
+    if config.get("session_name"):
+        os.environ["JPY_SESSION_NAME"] = config["session_name"]
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    stdout, stderr = OutStream(1, "stdout"), OutStream(2, "stderr")
+    sys.stdout, sys.stderr = stdout, stderr
+    channel.flushers[:] = [stdout.flush, stderr.flush]
+
+    from IPython.paths import get_ipython_dir
+
+    traits = load_config(get_ipython_dir(), config.get("arguments", []))
+    traits.setdefault("HistoryManager", {}).setdefault("db_cache_size", 100)
+    traits.IPKernelApp.connection_file = kernel.connection_file
+    install(kernel, config)
+    shell = ZMQInteractiveShell.instance(config=traits, kernel=kernel, compiler_class=XCachingCompiler)
+    kernel.shell = stdout._shell = stderr._shell = shell
+    if os.environ.get("JPY_SESSION_NAME"):
+        shell.user_ns["__session__"] = os.environ["JPY_SESSION_NAME"]
+    builtins.input = kernel.raw_input
+    _patch_getpass(kernel)
+    if config.get("restarted"):
+        shell.execution_count = config["restarted"]
+
+    if config.get("facts", True):
+        from .facts import Facts
+
+        kernel.facts = Facts(shell)
+        kernel.facts.baseline()
+    run_startup(shell, traits)
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    channel.send({"op": "ready", "execution_count": shell.execution_count, "ipython": __import__("IPython").__version__})
+
+    def settle():
+        """In the first idle moment: what the first cell need not wait for."""
+        _control_c_buffers(channel)
+        keep_compiled()
+
+    loop.call_later(0.5, settle)
+    loop.add_reader(channel.socket.fileno(), kernel.readable)
+    while not kernel.exiting:
+        try:
+            loop.run_forever()
+        except KeyboardInterrupt:
+            continue  # of a cell that had just ended
+    _leave(shell, loop)
+
+
+def _patch_getpass(kernel):
+    import getpass
+
+    getpass.getpass = kernel.getpass
+
+
+def _control_c_buffers(channel):
+    """Lets the channel flush C's stdout and stderr, where `printf` of extensions waits."""
+    import ctypes
+
+    try:
+        libc = ctypes.CDLL(None)
+        streams = [ctypes.c_void_p.in_dll(libc, name) for name in ("stdout", "stderr")]
+    except (OSError, ValueError):
+        return
+    flush = libc.fflush
+    flush.argtypes = [ctypes.c_void_p]
+    channel.use_c_flush(lambda: [flush(stream) for stream in streams])
+
+
+def _leave(shell, loop):
+    """The orderly end: history is written, `atexit` functions run, as Python does at its own exit."""
+    loop.remove_reader(shell.kernel.channel.socket.fileno())
+    try:
+        shell.history_manager.writeout_cache()
+    except Exception:
+        pass
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(0)

@@ -1,0 +1,358 @@
+"""IPython's shell, with its outputs sent to the front.
+
+The classes bear the names of ipykernel's: libraries recognise a notebook by them. Meaning and fields of the messages follow the
+Jupyter messaging specification 5.5.
+"""
+
+import contextvars
+import os
+import sys
+import threading
+
+from IPython.core import page
+from IPython.core.autocall import ZMQExitAutocall
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_magic, magics_class
+from traitlets import Any, CBool, CBytes, Instance, Type, default
+
+_IMAGES = ("image/png", "image/jpeg", "image/gif", "application/pdf")
+
+
+def _base64_images(data):
+    """The bundle with binary images as base64 text, as the specification wants."""
+    if not any(isinstance(data.get(mime), bytes) for mime in _IMAGES):
+        return data
+    from binascii import b2a_base64
+
+    return {
+        mime: b2a_base64(value, newline=False).decode("ascii") if mime in _IMAGES and isinstance(value, bytes) else value
+        for mime, value in data.items()
+    }
+
+
+class _Routed:
+    """What outputs share: the request that they belong to, and hooks of the calling thread."""
+
+    def _init_routing(self):
+        self._local = threading.local()
+
+    @property
+    def session(self):
+        """The façade that libraries use to send messages by hand."""
+        return self.shell.kernel.session
+
+    @property
+    def pub_socket(self):
+        """The façade of the iopub socket."""
+        return self.shell.kernel.iopub_socket
+
+    @property
+    def parent_header(self):
+        """Header of the request in hand."""
+        return self.shell.parent_header.get("header", {})
+
+    def set_parent(self, parent):
+        """Kept for libraries: the shell keeps the parent of all outputs."""
+
+    @property
+    def _hooks(self):
+        if not hasattr(self._local, "hooks"):
+            self._local.hooks = []
+        return self._local.hooks
+
+    def register_hook(self, hook):
+        """Registers a transformer of this thread's messages; one that returns None takes the message."""
+        self._hooks.append(hook)
+
+    def unregister_hook(self, hook):
+        """Removes it; True if it was there."""
+        try:
+            self._hooks.remove(hook)
+            return True
+        except ValueError:
+            return False
+
+    def _emit(self, kind, content):
+        kernel = self.shell.kernel
+        if self._hooks:
+            message = kernel.session.msg(kind, content, parent=self.shell.parent_header)
+            for hook in self._hooks:
+                message = hook(message)
+                if message is None:
+                    return
+            kernel.session.send(None, message)
+            return
+        kernel.publish(kind, content)
+
+
+class ZMQDisplayPublisher(_Routed, DisplayPublisher):
+    """Publishes `display_data`, `update_display_data` and `clear_output`."""
+
+    topic = CBytes(b"display_data")
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._init_routing()
+
+    def publish(self, data, metadata=None, *, transient=None, update=False, **kwargs):
+        """Publishes a MIME bundle."""
+        metadata = metadata or {}
+        self._validate_data(data, metadata)
+        content = {"data": _base64_images(data), "metadata": metadata, "transient": transient or {}}
+        self._emit("update_display_data" if update else "display_data", content)
+
+    def clear_output(self, wait=False):
+        """Clears the cell's output now, or with the next output."""
+        self._emit("clear_output", {"wait": bool(wait)})
+
+
+class ZMQShellDisplayHook(_Routed, DisplayHook):
+    """Publishes `execute_result`."""
+
+    topic = None
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._init_routing()
+        self.msg = None
+
+    def start_displayhook(self):
+        """Begins a result."""
+        self.msg = {"data": {}, "metadata": {}, "execution_count": None}
+
+    def write_output_prompt(self):
+        """Notes the number of the cell."""
+        if self.msg:
+            self.msg["execution_count"] = self.prompt_count
+
+    def write_format_data(self, format_dict, md_dict=None):
+        """Notes the MIME bundle."""
+        if self.msg:
+            self.msg["data"] = _base64_images(format_dict)
+            self.msg["metadata"] = md_dict or {}
+
+    def finish_displayhook(self):
+        """Publishes the result."""
+        message, self.msg = self.msg, None
+        if message and message["data"]:
+            self._emit("execute_result", message)
+
+
+@magics_class
+class KernelMagics(Magics):
+    """The magics that differ in a kernel from IPython in a terminal."""
+
+    @line_magic
+    def edit(self, line="", last_call=None):
+        """Opens an editor in the front end: `%edit [-n LINE] [-p] [-r] [TARGET]`, as IPython's own."""
+        from pathlib import Path
+
+        from IPython.core.magics import CodeMagics
+        from IPython.core.magics.code import MacroToEdit
+
+        options, target = self.parse_options(line, "prn:")
+        try:
+            filename, line_number, _ = CodeMagics._find_edit_target(self.shell, target, options, last_call or ["", ""])
+        except MacroToEdit:
+            print("A macro cannot be edited in a notebook.")
+            return
+        self.shell.payload_manager.write_payload(
+            {"source": "edit_magic", "filename": str(Path(filename).resolve()), "line_number": line_number}
+        )
+
+    @line_magic
+    def clear(self, line):
+        """Clears the terminal."""
+        self.shell.system("clear")
+
+    @line_magic
+    def less(self, line):
+        """Shows a file in the pager; Python is highlighted."""
+        from IPython.utils import openpy
+
+        if not line:
+            raise UsageError("Missing filename.")
+        if line.endswith(".py"):
+            text = self.shell.pycolorize(openpy.read_py_file(line, skip_encoding_cookie=False))
+        else:
+            with open(line) as file:
+                text = file.read()
+        page.page(text)
+
+    more = line_magic("more")(less)
+
+    @line_magic
+    def man(self, line):
+        """Shows a manual page in the pager."""
+        page.page(self.shell.getoutput(f"man {line} | col -b", split=False))
+
+    @line_magic
+    def connect_info(self, line):
+        """Prints how another client connects to this kernel."""
+        path = self.shell.kernel.connection_file
+        try:
+            with open(path) as file:
+                info = file.read()
+        except OSError as error:
+            print(f"The connection file cannot be read: {error}")
+            return
+        name = os.path.basename(path)
+        print(
+            f"{info}\n\nPaste the above JSON into a file, and connect with:\n    $> jupyter <app> --existing <file>\n"
+            f"or, if you are local, you can connect with just:\n    $> jupyter <app> --existing {name}\n"
+            "or even just:\n    $> jupyter <app> --existing\nif this is the most recent Jupyter kernel you have started."
+        )
+
+    @line_magic
+    def qtconsole(self, line):
+        """Opens a qtconsole connected to this kernel."""
+        import subprocess
+
+        command = [sys.executable, "-m", "qtconsole", "--existing", self.shell.kernel.connection_file, *line.split()]
+        subprocess.Popen(command, start_new_session=True)
+
+    @line_magic
+    def autosave(self, line):
+        """Sets the classic notebook's autosave interval in seconds; 0 switches it off."""
+        from IPython.display import Javascript, display
+
+        try:
+            seconds = int(line)
+        except ValueError as error:
+            raise UsageError(f"%autosave requires an integer, got {line!r}") from error
+        display(Javascript(f"IPython.notebook.set_autosave_interval({seconds * 1000})"), include=["application/javascript"])
+        print(f"Autosaving every {seconds} seconds" if seconds else "Autosave disabled")
+
+
+class ZMQInteractiveShell(InteractiveShell):
+    """IPython's shell in a notebook."""
+
+    displayhook_class = Type(ZMQShellDisplayHook)
+    display_pub_class = Type(ZMQDisplayPublisher)
+    kernel = Any()
+    exiter = Instance(ZMQExitAutocall)
+    readline_use = CBool(False)
+    autoindent = CBool(False)
+    keepkernel_on_exit = None
+
+    def __init__(self, *args, **kwargs):
+        self._parent = contextvars.ContextVar("parent")
+        self._parent_of_last_cell = {}
+        super().__init__(*args, **kwargs)
+        self._last_traceback = None
+
+    @default("banner1")
+    def _default_banner1(self):
+        from IPython.core.usage import default_banner
+
+        return default_banner
+
+    @default("exiter")
+    def _default_exiter(self):
+        return ZMQExitAutocall(self)
+
+    # ------------------------------------------------------------------ environment
+
+    def init_environment(self):
+        """Colours, and no interactive pager: what subprocesses see."""
+        os.environ.update(TERM="xterm-color", CLICOLOR="1", FORCE_COLOR="1", CLICOLOR_FORCE="1", PAGER="cat", GIT_PAGER="cat")
+
+    def init_hooks(self):
+        """The pager is a payload of the reply."""
+        super().init_hooks()
+        self.set_hook("show_in_pager", page.as_hook(self.payloadpage_page), 99)
+
+    def init_magics(self):
+        """IPython's magics and ours."""
+        super().init_magics()
+        self.register_magics(KernelMagics)
+        self.magics_manager.register_alias("ed", "edit")
+
+    def init_virtualenv(self):
+        """Nothing: the interpreter was chosen by the front."""
+
+    def enable_gui(self, gui=None):
+        """`%gui`: asyncio runs already; others are told so plainly."""
+        if gui in (None, "", "inline", "asyncio", "agg"):
+            self.active_eventloop = gui or None
+            return
+        raise UsageError(f"The event loop {gui!r} is not supported by this kernel; use %matplotlib inline or %matplotlib widget.")
+
+    # ------------------------------------------------------------------ the request that outputs belong to
+
+    @property
+    def parent_header(self):
+        """The whole request in hand: of this context, else the last cell's."""
+        return self._parent.get(self._parent_of_last_cell)
+
+    @parent_header.setter
+    def parent_header(self, parent):
+        self._parent.set(parent)
+        self._parent_of_last_cell = parent
+
+    def set_parent(self, parent):
+        """Makes `parent` the request of all outputs from now on."""
+        self.parent_header = parent
+
+    def get_parent(self):
+        """The request that the calling thread's output belongs to."""
+        return self.parent_header
+
+    def set_thread_parent(self, parent):
+        """Routes the calling thread's output to `parent`; returns a token for `reset_thread_parent`."""
+        return self._parent.set(parent)
+
+    def reset_thread_parent(self, token):
+        """Undoes `set_thread_parent`."""
+        self._parent.reset(token)
+
+    # ------------------------------------------------------------------ what a cell says beside its output
+
+    def payloadpage_page(self, text, start=0, screen_lines=0, pager_cmd=None):
+        """Shows `text`, a string or a MIME bundle, in the front end's pager."""
+        data = text if isinstance(text, dict) else {"text/plain": text}
+        self.payload_manager.write_payload({"source": "page", "data": data, "start": max(0, start)})
+
+    def set_next_input(self, text, replace=False):
+        """Puts `text` into the next cell, or into this one."""
+        self.payload_manager.write_payload({"source": "set_next_input", "text": text, "replace": replace})
+
+    def ask_exit(self):
+        """`exit` and `quit`."""
+        self.exit_now = not self.keepkernel_on_exit
+        self.payload_manager.write_payload({"source": "ask_exit", "keepkernel": self.keepkernel_on_exit})
+
+    def run_cell(self, *args, **kwargs):
+        """Runs a cell."""
+        self._last_traceback = None
+        self._last_traceback_during_displayhook = False
+        return super().run_cell(*args, **kwargs)
+
+    def showtraceback(self, exc_tuple=None, *args, **kwargs):
+        """Shows an exception; a coroutine that an interrupt cancelled shows KeyboardInterrupt, as blocking code does."""
+        import asyncio
+
+        if self.kernel.cancelled_by_interrupt:
+            etype, value, trace = exc_tuple or sys.exc_info()
+            if isinstance(value, asyncio.CancelledError):
+                exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
+        super().showtraceback(exc_tuple, *args, **kwargs)
+
+    def _showtraceback(self, etype, evalue, stb):
+        if self.displayhook.msg is not None:
+            # an error while a result is formatted fails the cell too
+            self._last_traceback_during_displayhook = True
+        self.kernel.publish("error", {"traceback": stb, "ename": str(etype.__name__), "evalue": str(evalue)})
+        self._last_traceback = stb
+
+    def system_piped(self, cmd):
+        """`!cmd`: as IPython's, and an interrupt of the command interrupts the cell (IPython issue 13161)."""
+        before = self.kernel.interrupts
+        super().system_piped(cmd)
+        if self.kernel.interrupts != before:
+            raise KeyboardInterrupt
+
+    system = system_piped

@@ -1,0 +1,488 @@
+//! The running interpreter: frames, text and death, in the order in which they happened.
+
+use crate::exit::Exit;
+use crate::frame::Frame;
+use crate::frame::Parser;
+use crate::spawn::SpawnError;
+use crate::spawn::Spec;
+use crate::text::Cut;
+use bytes::Buf;
+use bytes::Bytes;
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
+use nix::sys::signal::Signal;
+use nix::sys::signal::killpg;
+use nix::sys::wait::Id;
+use nix::sys::wait::WaitPidFlag;
+use nix::sys::wait::waitid;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use std::collections::VecDeque;
+use std::io;
+use std::io::IoSlice;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::time::Instant;
+
+/// While text keeps coming it is read in steps of this length, so that a loop of prints becomes few messages. The
+/// first text after a silence is read at once.
+const BATCH: Duration = Duration::from_millis(10);
+/// A pipe that holds this much is read without waiting, bytes.
+const LARGE: usize = 128 << 10;
+/// At most this much is read from a pipe in one go, bytes.
+const MOST: usize = 1 << 20;
+/// The frame by which the agent asks for the pipes to be emptied.
+const SYNC: &[u8] = br#"{"op":"sync"}"#;
+
+/// Which of the child's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// File descriptor 1.
+    Stdout,
+    /// File descriptor 2.
+    Stderr,
+}
+
+/// What comes from the child.
+#[derive(Debug)]
+pub enum Event {
+    /// A frame of the channel.
+    Frame(Frame),
+    /// Text as it was written: mostly UTF-8, never cut within a character.
+    Text(Stream, Bytes),
+    /// The child has ended; nothing comes after this.
+    Exit(Exit),
+}
+
+/// A running interpreter. Dropping it kills the child.
+#[derive(Debug)]
+pub struct Interpreter {
+    pid: Pid,
+    child: Child,
+    channel: Channel,
+    pipes: [Pipe; 2],
+    ready: VecDeque<Event>,
+    exit: Option<Exit>,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    stream: Stream,
+    fd: Option<AsyncFd<OwnedFd>>,
+    cut: Cut,
+    not_before: Instant,
+}
+
+struct Channel {
+    socket: UnixStream,
+    parser: Parser,
+    out: VecDeque<Bytes>,
+    open: bool,
+    scratch: Box<[u8]>,
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel")
+            .field("open", &self.open)
+            .field("waiting", &self.out.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cut")
+    }
+}
+
+impl Interpreter {
+    /// Starts an interpreter. Call it on the main thread: the child dies with the thread that started it.
+    ///
+    /// # Errors
+    /// [`SpawnError`] if the operating system refuses.
+    pub fn spawn(spec: &Spec) -> Result<Self, SpawnError> {
+        spec.start()
+    }
+
+    pub(crate) fn new(
+        child: Child,
+        channel: std::os::unix::net::UnixStream,
+        out: OwnedFd,
+        err: OwnedFd,
+    ) -> io::Result<Self> {
+        channel.set_nonblocking(true)?;
+        let pid = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .ok_or_else(|| io::Error::other("the child has no pid"))?;
+        let pipe = |stream, fd| {
+            io::Result::Ok(Pipe {
+                stream,
+                fd: Some(AsyncFd::register_with_interest(
+                    fd,
+                    tokio::io::Interest::READABLE,
+                )?),
+                cut: Cut::default(),
+                not_before: Instant::now(),
+            })
+        };
+        Ok(Self {
+            pid: Pid::from_raw(pid),
+            child,
+            channel: Channel {
+                socket: UnixStream::from_std(channel)?,
+                parser: Parser::default(),
+                out: VecDeque::new(),
+                open: true,
+                scratch: vec![0; 64 << 10].into(),
+            },
+            pipes: [pipe(Stream::Stdout, out)?, pipe(Stream::Stderr, err)?],
+            ready: VecDeque::new(),
+            exit: None,
+        })
+    }
+
+    /// The process id, which is the process group's too.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// Sends a frame; what the socket cannot take yet goes out while [`Interpreter::next`] is polled.
+    pub fn send(&mut self, sections: &[Bytes]) {
+        if !self.channel.open {
+            return;
+        }
+        self.channel.out.push_back(Frame::head(sections));
+        self.channel.out.extend(
+            sections
+                .iter()
+                .filter(|section| !section.is_empty())
+                .cloned(),
+        );
+        self.channel.write();
+    }
+
+    /// Sends SIGINT to the interpreter and the processes of its group.
+    pub fn interrupt(&self) {
+        self.signal(Signal::SIGINT);
+    }
+
+    /// Ends the interpreter, its group and every orphan that the session left.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        // A killed process hands its children to us, so there may be more after the first round.
+        for _ in 0..8 {
+            let orphans = children_of_this_process();
+            if orphans.is_empty() {
+                break;
+            }
+            for pid in orphans {
+                if let Err(error) = nix::sys::signal::kill(pid, Signal::SIGKILL) {
+                    tracing::debug!(%pid, %error, "orphan not killed");
+                }
+                if pid != self.pid {
+                    forget(waitpid(pid, Some(WaitPidFlag::WNOHANG)));
+                }
+            }
+            if self.exit.is_none() && children_of_this_process() == [self.pid] {
+                break;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if self.exit.is_none()
+            && let Err(error) = killpg(self.pid, signal)
+        {
+            tracing::debug!(%error, %signal, "signal not sent");
+        }
+    }
+
+    /// Takes the exit status of orphans that ended, so that no zombies pile up. Call it on SIGCHLD.
+    pub fn reap_orphans(&self) {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        // The interpreter's own status is left to `next`; until then it hides zombies behind it, which the next call takes.
+        while let Ok(status) = waitid(Id::All, flags) {
+            match status.pid() {
+                Some(pid) if pid != self.pid => forget(waitpid(pid, Some(WaitPidFlag::WNOHANG))),
+                _ => break,
+            }
+        }
+    }
+
+    /// The next thing that happens. Cancel-safe. After [`Event::Exit`] it never returns.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return event;
+            }
+            if self.exit.is_some() {
+                std::future::pending::<()>().await;
+            }
+            let not_before = self
+                .pipes
+                .iter()
+                .map(|pipe| pipe.not_before)
+                .max()
+                .unwrap_or_else(Instant::now);
+            let may_read = Instant::now() >= not_before && !self.channel.parser.is_inside();
+            let [out, err] = &self.pipes;
+            tokio::select! {
+                biased;
+                result = self.channel.socket.readable(), if self.channel.open => {
+                    drop(result);
+                    self.take_channel();
+                }
+                result = self.channel.socket.writable(), if self.channel.open && !self.channel.out.is_empty() => {
+                    drop(result);
+                    self.channel.write();
+                }
+                () = out.readable(), if may_read && out.fd.is_some() => self.take_text(0),
+                () = err.readable(), if may_read && err.fd.is_some() => self.take_text(1),
+                () = tokio::time::sleep_until(not_before), if !may_read && !self.channel.parser.is_inside() => {}
+                status = self.child.wait() => {
+                    let exit = status.map_or(Exit::Unknown, Exit::from);
+                    self.take_last();
+                    self.exit = Some(exit);
+                    self.ready.push_back(Event::Exit(exit));
+                }
+            }
+        }
+    }
+
+    /// Reads the channel until it is empty. True if anything came.
+    fn take_channel(&mut self) -> bool {
+        let mut any = false;
+        while let Some(frame) = self.channel.read(&mut any) {
+            if frame.0.len() == 1 && frame.0[0] == SYNC {
+                self.empty_pipes();
+            } else {
+                self.ready.push_back(Event::Frame(frame));
+            }
+        }
+        any
+    }
+
+    /// Reads a pipe in step with the channel: first every frame that was written before the text, then just the bytes
+    /// that lay in the pipe when the channel was last seen empty. A frame is only written while the pipes are empty,
+    /// so none can have been written after those bytes.
+    fn take_text(&mut self, which: usize) {
+        self.take_channel();
+        if self.channel.parser.is_inside() {
+            return;
+        }
+        let waiting = self.pipes[which].waiting();
+        if waiting > 0 && self.take_channel() {
+            return;
+        }
+        self.read_pipe(which, waiting);
+        if (1..LARGE).contains(&waiting) {
+            self.pipes[which].not_before = Instant::now() + BATCH;
+        }
+    }
+
+    fn read_pipe(&mut self, which: usize, waiting: usize) {
+        let pipe = &mut self.pipes[which];
+        if waiting == 0 {
+            pipe.nothing_there();
+            return;
+        }
+        let text = pipe.read(waiting.min(MOST));
+        if !text.is_empty() {
+            self.ready.push_back(Event::Text(pipe.stream, text));
+        }
+    }
+
+    /// The agent waits for empty pipes before its next frame.
+    fn empty_pipes(&mut self) {
+        for which in 0..self.pipes.len() {
+            for _ in 0..16 {
+                let waiting = self.pipes[which].waiting();
+                if waiting == 0 {
+                    break;
+                }
+                self.read_pipe(which, waiting);
+            }
+            self.pipes[which].not_before = Instant::now();
+        }
+    }
+
+    /// The child is dead: what it left behind. A grandchild may hold the pipes open, so end of file is not awaited.
+    fn take_last(&mut self) {
+        self.take_channel();
+        self.empty_pipes();
+        for pipe in &mut self.pipes {
+            let rest = pipe.cut.rest();
+            if !rest.is_empty() {
+                self.ready.push_back(Event::Text(pipe.stream, rest));
+            }
+        }
+    }
+
+    /// Gives out the begin of a character that was never finished; for the end of a cell.
+    pub fn unfinished_text(&mut self) -> Vec<(Stream, Bytes)> {
+        self.pipes
+            .iter_mut()
+            .map(|pipe| (pipe.stream, pipe.cut.rest()))
+            .filter(|(_, rest)| !rest.is_empty())
+            .collect()
+    }
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+impl Pipe {
+    async fn readable(&self) {
+        if let Some(fd) = &self.fd {
+            match fd.readable().await {
+                Ok(mut guard) => guard.retain_ready(),
+                Err(error) => tracing::warn!(%error, "output of the interpreter cannot be awaited"),
+            }
+        }
+    }
+
+    /// How many bytes lie in the pipe.
+    fn waiting(&self) -> usize {
+        let Some(fd) = &self.fd else { return 0 };
+        let mut count: libc::c_int = 0;
+        // SAFETY: FIONREAD writes one int (ioctl_tty(2)).
+        let result =
+            unsafe { libc::ioctl(fd.get_ref().as_raw_fd(), libc::FIONREAD, &raw mut count) };
+        if result == 0 {
+            usize::try_from(count).unwrap_or(0)
+        } else {
+            0
+        }
+    }
+
+    fn read(&mut self, count: usize) -> Bytes {
+        let Some(fd) = &self.fd else {
+            return Bytes::new();
+        };
+        let mut buffer = vec![0; count];
+        match nix::unistd::read(fd.get_ref(), &mut buffer) {
+            Ok(read) => {
+                buffer.truncate(read);
+                self.cut.whole(Bytes::from(buffer))
+            }
+            Err(_) => Bytes::new(),
+        }
+    }
+
+    /// Sleeps until more comes, or closes the pipe if no one can write to it any more.
+    fn nothing_there(&mut self) {
+        let Some(fd) = &mut self.fd else { return };
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        // The guard is taken before the look: bytes that come after it set the readiness anew, and it stays set.
+        let std::task::Poll::Ready(Ok(mut guard)) = fd.poll_read_ready(&mut context) else {
+            return;
+        };
+        let mut poll = [PollFd::new(guard.get_inner().as_fd(), PollFlags::POLLIN)];
+        let seen = nix::poll::poll(&mut poll, PollTimeout::ZERO)
+            .ok()
+            .and_then(|_| poll[0].revents());
+        match seen {
+            Some(flags) if flags.contains(PollFlags::POLLIN) => {}
+            Some(flags) if flags.contains(PollFlags::POLLHUP) => self.fd = None,
+            _ => guard.clear_ready(),
+        }
+    }
+}
+
+impl Channel {
+    /// The next whole frame, reading as long as there are bytes. Sets `any` if there were.
+    fn read(&mut self, any: &mut bool) -> Option<Frame> {
+        loop {
+            match self.parser.next() {
+                Ok(Some(frame)) => return Some(frame),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the channel is given up");
+                    self.open = false;
+                    return None;
+                }
+            }
+            if !self.open {
+                return None;
+            }
+            let own = !self.parser.room().is_empty();
+            let buffer = if own {
+                self.parser.room()
+            } else {
+                &mut self.scratch[..]
+            };
+            match self.socket.try_read(buffer) {
+                Ok(0) => self.open = false,
+                Ok(count) if own => self.parser.filled(count),
+                Ok(count) => self.parser.push(&self.scratch[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "channel");
+                    self.open = false;
+                    return None;
+                }
+            }
+            *any = true;
+        }
+    }
+
+    fn write(&mut self) {
+        while !self.out.is_empty() {
+            let slices: Vec<IoSlice<'_>> = self
+                .out
+                .iter()
+                .take(64)
+                .map(|part| IoSlice::new(part))
+                .collect();
+            match self.socket.try_write_vectored(&slices) {
+                Ok(mut written) => {
+                    while let Some(front) = self.out.front_mut() {
+                        if front.len() > written {
+                            front.advance(written);
+                            break;
+                        }
+                        written -= front.len();
+                        self.out.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::debug!(%error, "channel");
+                    self.open = false;
+                    self.out.clear();
+                }
+            }
+        }
+    }
+}
+
+fn children_of_this_process() -> Vec<Pid> {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|children| {
+            children
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok().map(Pid::from_raw))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// For results that say only that someone else was faster.
+fn forget<T>(_: nix::Result<T>) {}

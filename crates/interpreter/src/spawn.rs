@@ -1,0 +1,142 @@
+//! Starting the interpreter.
+
+use crate::agent;
+use crate::order::Interpreter;
+use nix::fcntl::FcntlArg;
+use nix::fcntl::OFlag;
+use nix::fcntl::fcntl;
+use std::ffi::OsString;
+use std::io;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+/// The descriptor of the channel in the child.
+const CHANNEL_FD: i32 = 3;
+/// The descriptor of the pipe with the agent's sources in the child.
+const BUNDLE_FD: i32 = 4;
+/// Room in the pipes of stdout and stderr, bytes: a burst of prints need not wait for the front.
+const PIPE_SIZE: i32 = 1 << 20;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The Python interpreter.
+    pub python: PathBuf,
+    /// Variables set for the child, beside those that it inherits.
+    pub env: Vec<(OsString, OsString)>,
+    /// Configuration for the agent; a JSON object.
+    pub config: serde_json::Value,
+}
+
+/// The interpreter could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The operating system refused to start it.
+    #[error("cannot start the Python interpreter {}: {source}; choose another with --python or RUST_HYGIENE_PYTHON", python.display())]
+    Start {
+        /// The interpreter that was to be started.
+        python: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No pipes or sockets are left.
+    #[error("cannot make the channel to the interpreter: {0}")]
+    Channel(#[from] io::Error),
+}
+
+impl Spec {
+    /// Starts the interpreter. Must be called on the process' main thread: the child is told to die with the thread
+    /// that started it (prctl(2), `PR_SET_PDEATHSIG`).
+    pub(crate) fn start(&self) -> Result<Interpreter, SpawnError> {
+        become_subreaper();
+        let (ours, theirs) = UnixStream::pair()?;
+        let (bundle_read, bundle_write) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
+        let (out_read, out_write) = output_pipe()?;
+        let (err_read, err_write) = output_pipe()?;
+
+        let mut config = self.config.clone();
+        config["channel_fd"] = CHANNEL_FD.into();
+        let bundle = agent::bundle(&config);
+
+        let mut command = tokio::process::Command::new(&self.python);
+        command
+            .args(["-c", agent::BOOT])
+            .arg(BUNDLE_FD.to_string())
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(out_write))
+            .stderr(Stdio::from(err_write))
+            .process_group(0)
+            .kill_on_drop(true);
+        let (channel, pipe) = (OwnedFd::from(theirs), bundle_read);
+        let (channel_raw, pipe_raw, parent) =
+            (channel.as_raw_fd(), pipe.as_raw_fd(), std::process::id());
+        // SAFETY: only async-signal-safe calls (signal-safety(7)) run between fork and exec: prctl, getppid, _exit, fcntl, dup2.
+        unsafe {
+            command.pre_exec(move || in_child(channel_raw, pipe_raw, parent));
+        }
+        let child = command.spawn().map_err(|source| SpawnError::Start {
+            python: self.python.clone(),
+            source,
+        })?;
+        drop((channel, pipe));
+        // The bundle is larger than a pipe's buffer: it is written by a thread of its own, which ends with the reader.
+        std::thread::spawn(move || {
+            if let Err(error) = std::fs::File::from(bundle_write).write_all(&bundle) {
+                tracing::warn!(%error, "the agent could not be handed to the interpreter");
+            }
+        });
+        Ok(Interpreter::new(child, ours, out_read, err_read)?)
+    }
+}
+
+fn in_child(channel: i32, bundle: i32, parent: u32) -> io::Result<()> {
+    let check = |result: i32| {
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(result)
+        }
+    };
+    // SAFETY: plain system calls on descriptors that this process owns.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+        if libc::getppid() as u32 != parent {
+            libc::_exit(1); // the front ended before prctl: no signal will come
+        }
+        // out of the way of their final numbers first; the copies made here close on exec
+        let channel = check(libc::fcntl(channel, libc::F_DUPFD_CLOEXEC, 10))?;
+        let bundle = check(libc::fcntl(bundle, libc::F_DUPFD_CLOEXEC, 10))?;
+        check(libc::dup2(channel, CHANNEL_FD))?;
+        check(libc::dup2(bundle, BUNDLE_FD))?;
+        // The front ignores SIGINT and SIGPIPE; what is ignored stays ignored over exec, so the child gets the defaults.
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+    Ok(())
+}
+
+/// Orphans of the interpreter become our children instead of init's, so they can be seen and ended (prctl(2)).
+fn become_subreaper() {
+    // SAFETY: no memory is passed.
+    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } != 0 {
+        tracing::warn!(error = %io::Error::last_os_error(), "orphans of cells cannot be watched");
+    }
+}
+
+fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    // Refused beyond the user's quota (pipe(7)): then the pipe is smaller and prints wait sooner.
+    if let Err(error) = fcntl(write.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_SIZE)) {
+        tracing::debug!(%error, "pipe not enlarged");
+    }
+    fcntl(read.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read, write))
+}
