@@ -125,10 +125,10 @@ impl Interpreter {
         let pipe = |stream, fd| {
             io::Result::Ok(Pipe {
                 stream,
-                fd: Some(AsyncFd::register_with_interest(
-                    fd,
-                    tokio::io::Interest::READABLE,
-                )?),
+                // SAFETY: the descriptor is owned by the `AsyncFd` from here on and closed with it alone.
+                fd: Some(unsafe {
+                    AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE)
+                }?),
                 cut: Cut::default(),
                 not_before: Instant::now(),
             })
