@@ -66,6 +66,7 @@ pub struct Interpreter {
     pid: Pid,
     child: Child,
     channel: Channel,
+    flush: OwnedFd,
     pipes: [Pipe; 2],
     ready: VecDeque<Event>,
     exit: Option<Exit>,
@@ -114,6 +115,7 @@ impl Interpreter {
     pub(crate) fn new(
         child: Child,
         channel: std::os::unix::net::UnixStream,
+        flush: OwnedFd,
         out: OwnedFd,
         err: OwnedFd,
     ) -> io::Result<Self> {
@@ -143,6 +145,7 @@ impl Interpreter {
                 open: true,
                 scratch: vec![0; 64 << 10].into(),
             },
+            flush,
             pipes: [pipe(Stream::Stdout, out)?, pipe(Stream::Stderr, err)?],
             ready: VecDeque::new(),
             exit: None,
@@ -172,6 +175,14 @@ impl Interpreter {
     /// Sends SIGINT to the interpreter and the processes of its group.
     pub fn interrupt(&self) {
         self.signal(Signal::SIGINT);
+    }
+
+    /// Asks the agent for text that was printed without a line end, also while a cell runs.
+    pub fn flush_text(&self) {
+        // A full pipe means that it was asked often enough.
+        if let Err(error) = nix::unistd::write(&self.flush, b"f") {
+            tracing::trace!(%error, "flush not asked for");
+        }
     }
 
     /// Ends the interpreter, its group and every orphan that the session left.

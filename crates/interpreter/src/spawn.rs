@@ -19,6 +19,8 @@ use std::process::Stdio;
 const CHANNEL_FD: i32 = 3;
 /// The descriptor of the pipe with the agent's sources in the child.
 const BUNDLE_FD: i32 = 4;
+/// The descriptor of the pipe that asks for text without a line end, in the child.
+const FLUSH_FD: i32 = 5;
 /// Room in the pipes of stdout and stderr, bytes: a burst of prints need not wait for the front.
 const PIPE_SIZE: i32 = 1 << 20;
 
@@ -58,11 +60,16 @@ impl Spec {
         let (ours, theirs) = UnixStream::pair()?;
         let (bundle_read, bundle_write) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
+        let (flush_read, flush_write) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
+        fcntl(flush_write.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(io::Error::from)?;
         let (out_read, out_write) = output_pipe()?;
         let (err_read, err_write) = output_pipe()?;
 
         let mut config = self.config.clone();
         config["channel_fd"] = CHANNEL_FD.into();
+        config["flush_fd"] = FLUSH_FD.into();
         let bundle = agent::bundle(&config);
 
         let mut command = tokio::process::Command::new(&self.python);
@@ -76,28 +83,38 @@ impl Spec {
             .process_group(0)
             .kill_on_drop(true);
         let (channel, pipe) = (OwnedFd::from(theirs), bundle_read);
-        let (channel_raw, pipe_raw, parent) =
-            (channel.as_raw_fd(), pipe.as_raw_fd(), std::process::id());
+        let inherited = [
+            (channel.as_raw_fd(), CHANNEL_FD),
+            (pipe.as_raw_fd(), BUNDLE_FD),
+            (flush_read.as_raw_fd(), FLUSH_FD),
+        ];
+        let parent = std::process::id();
         // SAFETY: only async-signal-safe calls (signal-safety(7)) run between fork and exec: prctl, getppid, _exit, fcntl, dup2.
         unsafe {
-            command.pre_exec(move || in_child(channel_raw, pipe_raw, parent));
+            command.pre_exec(move || in_child(inherited, parent));
         }
         let child = command.spawn().map_err(|source| SpawnError::Start {
             python: self.python.clone(),
             source,
         })?;
-        drop((channel, pipe));
+        drop((channel, pipe, flush_read));
         // The bundle is larger than a pipe's buffer: it is written by a thread of its own, which ends with the reader.
         std::thread::spawn(move || {
             if let Err(error) = std::fs::File::from(bundle_write).write_all(&bundle) {
                 tracing::warn!(%error, "the agent could not be handed to the interpreter");
             }
         });
-        Ok(Interpreter::new(child, ours, out_read, err_read)?)
+        Ok(Interpreter::new(
+            child,
+            ours,
+            flush_write,
+            out_read,
+            err_read,
+        )?)
     }
 }
 
-fn in_child(channel: i32, bundle: i32, parent: u32) -> io::Result<()> {
+fn in_child(inherited: [(i32, i32); 3], parent: u32) -> io::Result<()> {
     let check = |result: i32| {
         if result < 0 {
             Err(io::Error::last_os_error())
@@ -112,10 +129,13 @@ fn in_child(channel: i32, bundle: i32, parent: u32) -> io::Result<()> {
             libc::_exit(1); // the front ended before prctl: no signal will come
         }
         // out of the way of their final numbers first; the copies made here close on exec
-        let channel = check(libc::fcntl(channel, libc::F_DUPFD_CLOEXEC, 10))?;
-        let bundle = check(libc::fcntl(bundle, libc::F_DUPFD_CLOEXEC, 10))?;
-        check(libc::dup2(channel, CHANNEL_FD))?;
-        check(libc::dup2(bundle, BUNDLE_FD))?;
+        let mut copies = [0; 3];
+        for (copy, (fd, _)) in copies.iter_mut().zip(inherited) {
+            *copy = check(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10))?;
+        }
+        for (copy, (_, number)) in copies.into_iter().zip(inherited) {
+            check(libc::dup2(copy, number))?;
+        }
         // The front ignores SIGINT and SIGPIPE; what is ignored stays ignored over exec, so the child gets the defaults.
         libc::signal(libc::SIGINT, libc::SIG_DFL);
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);

@@ -1,1 +1,22 @@
-//! One handler a request, the execution queue, ordering, busy and idle.
+//! The kernel: one handler a request, the execution queue, the order of messages, busy and idle.
+//!
+//! One task owns everything and waits in one place ([`Kernel::run`]) for requests, for the interpreter, for readings
+//! and for timers. Handlers never block, so control and heartbeat answer at any time. A request is either answered
+//! here or forwarded to the agent; a forwarded request is in [`Kernel`]'s `current` until the agent's reply comes. Every
+//! request gets `busy` first, exactly one reply, and `idle` last.
+
+mod agent;
+mod answers;
+mod cell;
+mod content;
+mod death;
+mod info;
+mod measure;
+mod publish;
+mod requests;
+mod run;
+mod setup;
+
+pub use run::Ended;
+pub use run::Kernel;
+pub use setup::Setup;

@@ -188,9 +188,6 @@ class IPythonKernel:
             self.handle_frame(envelope, sections)
         elif operation == "explain":
             self._explain(envelope)
-        elif operation == "flush":
-            for flush in self.channel.flushers:
-                flush()
         elif operation == "exit":
             self.asyncio_loop.stop()
             self.exiting = True
@@ -500,10 +497,7 @@ class IPythonKernel:
                 envelope, sections = self.channel.receive()
                 if envelope["op"] == "input_reply":
                     break
-                if envelope["op"] == "flush":
-                    self.take(envelope, sections)
-                else:
-                    self._backlog.append((envelope, sections))
+                self._backlog.append((envelope, sections))
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Interrupted by user") from None
         try:

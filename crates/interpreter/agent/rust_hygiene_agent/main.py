@@ -50,6 +50,7 @@ def _serve(config, channel, keep_compiled):
     stdout, stderr = OutStream(1, "stdout"), OutStream(2, "stderr")
     sys.stdout, sys.stderr = stdout, stderr
     channel.flushers[:] = [stdout.flush, stderr.flush]
+    _flush_on_request(config["flush_fd"], channel.flushers)
 
     from IPython.paths import get_ipython_dir
 
@@ -90,6 +91,23 @@ def _serve(config, channel, keep_compiled):
         except KeyboardInterrupt:
             continue  # of a cell that had just ended
     _leave(shell, loop)
+
+
+def _flush_on_request(fd, flushers):
+    """A thread that gives out text without a line end when the front asks, a few times a second while a cell runs."""
+    import _thread
+
+    os.set_inheritable(fd, False)
+
+    def serve():
+        while os.read(fd, 4096):
+            for flush in flushers:
+                try:
+                    flush()
+                except (OSError, ValueError):
+                    pass  # the user closed it
+
+    _thread.start_new_thread(serve, ())
 
 
 def _patch_getpass(kernel):

@@ -1,0 +1,148 @@
+//! What the agent says.
+
+use crate::Ended;
+use crate::Kernel;
+use crate::cell::CellReply;
+use crate::content::ClearOutput;
+use crate::death::Greeting;
+use crate::death::Life;
+use crate::publish::EMPTY;
+use crate::requests::type_of_reply;
+use bytes::Bytes;
+use interpreter::Event;
+use interpreter::Frame;
+use serde::Deserialize;
+use wire::Channel;
+
+/// The JSON before the sections of a frame. Each `op` uses some of the fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Envelope {
+    op: String,
+    id: u64,
+    #[serde(rename = "type")]
+    kind: String,
+    pub status: String,
+    pub execution_count: Option<u64>,
+    pub wall_s: Option<f64>,
+    pub cpu_s: Option<f64>,
+    pub exit: bool,
+    python: String,
+    version: String,
+    executable: String,
+    error: String,
+}
+
+impl Kernel {
+    /// Takes one event of the interpreter.
+    pub(crate) fn happened(&mut self, event: Event) {
+        match event {
+            Event::Text(stream, text) => self.publish_text(stream, &text),
+            Event::Frame(frame) => self.frame(frame),
+            Event::Exit(exit) => self.died(exit),
+        }
+    }
+
+    fn frame(&mut self, Frame(sections): Frame) {
+        let mut sections = sections.into_iter();
+        let envelope: Envelope = match serde_json::from_slice(&sections.next().unwrap_or_default()) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::error!(%error, "a frame of the agent that cannot be read");
+                return;
+            }
+        };
+        let mut next = || sections.next().unwrap_or_default();
+        match envelope.op.as_str() {
+            "publish" => {
+                let (parent, metadata, content) = (next(), next(), next());
+                self.publish(&envelope.kind, parent, metadata, content, sections.collect());
+            }
+            "reply" => {
+                let (metadata, content, facts) = (next(), next(), next());
+                self.replied(envelope, metadata, content, &facts, sections.collect());
+            }
+            "facts" => self.explained(&next()),
+            "input_request" => self.input_request(next()),
+            "async" => {
+                if let Some(cell) = &mut self.cell {
+                    cell.waits_for_events();
+                }
+            }
+            "hello" => {
+                self.greeting = Some(Greeting {
+                    python: envelope.python,
+                    version: envelope.version,
+                    executable: envelope.executable,
+                });
+                self.satisfy_curiosity();
+            }
+            "ready" => {
+                self.execution_count = envelope.execution_count.unwrap_or(self.execution_count);
+                self.life = Life::Ready;
+            }
+            "no_ipython" => self.life = Life::Broken(no_ipython(&envelope.executable, &envelope.error)),
+            other => tracing::error!(op = other, "an unknown frame of the agent"),
+        }
+    }
+
+    fn publish(&mut self, kind: &str, parent: Bytes, metadata: Bytes, content: Bytes, buffers: Vec<Bytes>) {
+        if let Some(cell) = &mut self.cell {
+            match kind {
+                "clear_output" => {
+                    let clear: ClearOutput = serde_json::from_slice(&content).unwrap_or_default();
+                    cell.clears_output(clear.wait);
+                }
+                "display_data" | "execute_result" | "error" | "stream" => cell.shows_output(),
+                _ => {}
+            }
+        }
+        let parent = if parent.is_empty() { self.text_parent.as_ref() } else { Some(&parent) };
+        self.outbox.publish(kind, parent, metadata, content, buffers);
+    }
+
+    fn replied(&mut self, envelope: Envelope, metadata: Bytes, content: Bytes, facts: &[u8], buffers: Vec<Bytes>) {
+        self.asked_for_input = false;
+        if self.cell.as_ref().is_some_and(|cell| cell.id == envelope.id) {
+            self.flush_unfinished_text();
+            self.cell_replied(CellReply::new(envelope, content, facts));
+            return;
+        }
+        let Some(request) = self.forwarded.remove(&envelope.id) else {
+            tracing::error!(id = envelope.id, "a reply to no request");
+            return;
+        };
+        self.flush_unfinished_text();
+        if let Some(kind) = type_of_reply(&request) {
+            self.reply_raw(&request, &kind, metadata, content, buffers);
+        }
+        self.idle(&request);
+        if envelope.exit {
+            self.ending = Some(Ended::Asked);
+        }
+    }
+
+    pub(crate) fn flush_unfinished_text(&mut self) {
+        let rest = self.interpreter.as_mut().map(interpreter::Interpreter::unfinished_text).unwrap_or_default();
+        for (stream, text) in rest {
+            self.publish_text(stream, &text);
+        }
+    }
+
+    fn input_request(&mut self, content: Bytes) {
+        let Some(request) = self.cell.as_ref().map(|cell| &cell.request) else {
+            tracing::error!("input asked for outside a cell");
+            return;
+        };
+        self.outbox.reply(Channel::Stdin, &request.origin, "input_request", EMPTY, content, Vec::new());
+        self.asked_for_input = true;
+    }
+}
+
+fn no_ipython(executable: &str, error: &str) -> String {
+    format!(
+        "The Python interpreter {executable} cannot run notebooks: {error}. Install IPython for it with\n    \
+         {executable} -m pip install 'ipython>=8.12'\nand restart the kernel, or choose another interpreter \
+         (rust-hygiene install --python PATH; rust-hygiene doctor shows which one is used and why)."
+    )
+}

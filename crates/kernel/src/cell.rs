@@ -1,0 +1,294 @@
+//! A cell: measured, run, measured again, explained, shown, answered.
+
+use crate::Ended;
+use crate::Kernel;
+use crate::agent::Envelope;
+use crate::content::Execute;
+use crate::measure::Measured;
+use crate::publish::to_bytes;
+use bytes::Bytes;
+use ledger::CellEnd;
+use ledger::CellRecord;
+use ledger::Facts;
+use ledger::Status;
+use meter::Before;
+use meter::Reading;
+use policy::Config;
+use serde_json::json;
+use std::time::Duration;
+use std::time::Instant;
+use wire::Incoming;
+
+/// A cell in hand.
+pub(crate) struct Cell {
+    pub(crate) id: u64,
+    pub(crate) request: Incoming,
+    content: Execute,
+    started: String,
+    phase: Phase,
+    before: Option<Before>,
+    /// Our own work for this cell.
+    overhead: Duration,
+    work_began: Instant,
+    interrupt_wanted: bool,
+    waits_for_events: bool,
+    /// `clear_output(wait=True)` was the last output: whatever is shown next would wipe the cell.
+    clear_is_pending: bool,
+    aborts: bool,
+}
+
+enum Phase {
+    /// The reading before it is being taken.
+    Measuring,
+    /// The agent runs it.
+    Running,
+    /// The reading after it is being taken.
+    Reading(CellReply),
+    /// The agent explains its heap.
+    Explaining(CellReply, Reading),
+    /// It was answered.
+    Over,
+}
+
+/// What the agent said of a cell.
+pub(crate) struct CellReply {
+    envelope: Envelope,
+    content: Bytes,
+    facts: Facts,
+    notice: Option<String>,
+}
+
+impl CellReply {
+    pub(crate) fn new(envelope: Envelope, content: Bytes, facts: &[u8]) -> Self {
+        let (facts, notice) = if facts.is_empty() { (Facts::default(), None) } else { Facts::parse(facts) };
+        Self { envelope, content, facts, notice }
+    }
+}
+
+impl Cell {
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    pub(crate) fn was_sent(&self) -> bool {
+        !matches!(self.phase, Phase::Measuring)
+    }
+
+    pub(crate) fn interrupt_when_sent(&mut self) {
+        self.interrupt_wanted = true;
+    }
+
+    pub(crate) fn waits_for_events(&mut self) {
+        self.waits_for_events = true;
+    }
+
+    /// True while an async cell runs: the agent's event loop takes comm messages.
+    pub(crate) fn is_waiting_for_events(&self) -> bool {
+        self.waits_for_events && matches!(self.phase, Phase::Running)
+    }
+
+    pub(crate) fn shows_output(&mut self) {
+        self.clear_is_pending = false;
+    }
+
+    pub(crate) fn clears_output(&mut self, wait: bool) {
+        self.clear_is_pending = wait;
+    }
+
+    pub(crate) fn aborts_queue(&self) -> bool {
+        self.aborts
+    }
+
+    pub(crate) fn stores_history(&self) -> bool {
+        self.content.stores_history()
+    }
+}
+
+impl Kernel {
+    pub(crate) fn start_cell(&mut self, request: Incoming, content: Execute) {
+        self.last_id += 1;
+        self.cell = Some(Cell {
+            id: self.last_id,
+            request,
+            content,
+            started: wire::now(),
+            phase: Phase::Measuring,
+            before: None,
+            overhead: Duration::ZERO,
+            work_began: Instant::now(),
+            interrupt_wanted: false,
+            waits_for_events: false,
+            clear_is_pending: false,
+            aborts: false,
+        });
+        if !self.meter.begin() {
+            self.send_cell();
+        }
+    }
+
+    /// Takes a finished measurement.
+    pub(crate) fn measured(&mut self, measured: Measured) {
+        match measured {
+            Measured::Before(before) => {
+                if let Some(cell) = &mut self.cell {
+                    cell.before = Some(before);
+                }
+                self.send_cell();
+            }
+            Measured::After(reading) => self.cell_read(reading),
+        }
+    }
+
+    fn send_cell(&mut self) {
+        let Some(mut cell) = self.cell.take() else { return };
+        cell.phase = Phase::Running;
+        self.text_parent = Some(cell.request.origin.header.clone());
+        // To the agent first: it is still waking up while these are published, and its outputs are ordered behind them.
+        self.to_agent(cell.id, &cell.request, self.setup.config.measure);
+        self.busy(&cell.request);
+        if !cell.content.silent {
+            let content = json!({"code": cell.content.code, "execution_count": self.execution_count});
+            self.outbox.publish(
+                "execute_input",
+                Some(&cell.request.origin.header),
+                crate::publish::EMPTY,
+                to_bytes(&content),
+                Vec::new(),
+            );
+        }
+        if cell.interrupt_wanted
+            && let Some(interpreter) = &self.interpreter
+        {
+            interpreter.interrupt();
+        }
+        cell.overhead += cell.work_began.elapsed();
+        self.cell = Some(cell);
+        self.start_timers();
+    }
+
+    pub(crate) fn cell_replied(&mut self, reply: CellReply) {
+        self.stop_timers();
+        self.execution_count = reply.envelope.execution_count.unwrap_or(self.execution_count);
+        let Some(mut cell) = self.cell.take() else { return };
+        cell.work_began = Instant::now();
+        let reading = match cell.before.take() {
+            Some(before) => self.meter.end(before),
+            None => false,
+        };
+        if reading {
+            cell.phase = Phase::Reading(reply);
+            self.cell = Some(cell);
+        } else {
+            self.close_cell(cell, reply, None, None);
+        }
+    }
+
+    fn cell_read(&mut self, reading: Reading) {
+        let Some(mut cell) = self.cell.take() else { return };
+        let Phase::Reading(reply) = std::mem::replace(&mut cell.phase, Phase::Over) else { return };
+        if self.ledger.is_notable(&reading, &reply.facts)
+            && let Some(interpreter) = &mut self.interpreter
+        {
+            let budget = self.setup.config.explain_budget().as_secs_f64();
+            let envelope = json!({"op": "explain", "budget_s": budget});
+            interpreter.send(&[Bytes::from(envelope.to_string())]);
+            cell.phase = Phase::Explaining(reply, reading);
+            self.cell = Some(cell);
+            return;
+        }
+        self.close_cell(cell, reply, Some(reading), None);
+    }
+
+    pub(crate) fn explained(&mut self, facts: &[u8]) {
+        let Some(mut cell) = self.cell.take() else { return };
+        match std::mem::replace(&mut cell.phase, Phase::Over) {
+            Phase::Explaining(mut reply, reading) => {
+                let (facts, notice) = Facts::parse(facts);
+                reply.notice = reply.notice.or(notice);
+                self.close_cell(cell, reply, Some(reading), Some(facts));
+            }
+            phase => {
+                cell.phase = phase;
+                self.cell = Some(cell);
+            }
+        }
+    }
+
+    /// The record is made, the badge shown, the request answered.
+    fn close_cell(&mut self, mut cell: Cell, reply: CellReply, reading: Option<Reading>, explained: Option<Facts>) {
+        cell.overhead += cell.work_began.elapsed();
+        let mut metadata = json!({
+            "started": cell.started,
+            "dependencies_met": true,
+            "engine": self.setup.session,
+            "status": reply.envelope.status,
+        });
+        if let Some(reading) = reading {
+            let record = self.record(&cell, &reply, reading, explained);
+            self.show(&cell, &record);
+            match serde_json::to_value(&record) {
+                Ok(record) => metadata["rust_hygiene"] = record,
+                Err(error) => tracing::error!(%error, "a record that cannot be written"),
+            }
+        }
+        self.reply_raw(&cell.request, "execute_reply", to_bytes(&metadata), reply.content, Vec::new());
+        self.idle(&cell.request);
+        cell.aborts = reply.envelope.status == "error" && !cell.content.silent && cell.content.stops_on_error();
+        if reply.envelope.exit {
+            self.ending = Some(Ended::Asked);
+        }
+        cell.phase = Phase::Over;
+        self.cell = Some(cell);
+    }
+
+    fn record(&mut self, cell: &Cell, reply: &CellReply, reading: Reading, explained: Option<Facts>) -> CellRecord {
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.extend(reply.notice.clone());
+        let number = reply.envelope.execution_count.unwrap_or(self.execution_count);
+        self.ledger.close_cell(CellEnd {
+            execution_count: cell.content.stores_history().then(|| number.saturating_sub(1)),
+            source: &cell.content.code,
+            status: if reply.envelope.status == "ok" { Status::Ok } else { Status::Error },
+            wall_s: reply.envelope.wall_s,
+            cpu_s: reply.envelope.cpu_s,
+            overhead_s: Some(cell.overhead.as_secs_f64()),
+            reading,
+            tier0: reply.facts.clone(),
+            tier1: explained,
+            notices,
+        })
+    }
+
+    fn show(&self, cell: &Cell, record: &CellRecord) {
+        let flags = policy::badge_mode::CellFlags {
+            silent: cell.content.silent,
+            store_history: cell.content.stores_history(),
+            code_is_empty: cell.content.code.trim().is_empty(),
+            clear_is_pending: cell.clear_is_pending,
+            warns: badge::warns(record),
+            notable: badge::is_notable(record, self.setup.config.min_delta()),
+        };
+        if !policy::badge_mode::should_show(self.setup.badge, &flags) {
+            return;
+        }
+        let bundle = badge::bundle(record, &badge::Options { details_delta: self.setup.config.details_delta() });
+        let content = json!({"data": bundle.data, "metadata": bundle.metadata, "transient": {}});
+        self.outbox.publish(
+            "display_data",
+            Some(&cell.request.origin.header),
+            crate::publish::EMPTY,
+            to_bytes(&content),
+            Vec::new(),
+        );
+    }
+}
+
+/// The ledger's thresholds as configured.
+pub(crate) fn thresholds(_config: &Config) -> ledger::Thresholds {
+    ledger::Thresholds::default()
+}
+
+/// The meter's options as configured.
+pub(crate) fn meter_options(_config: &Config) -> meter::Options {
+    meter::Options::default()
+}

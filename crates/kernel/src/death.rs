@@ -1,0 +1,152 @@
+//! The interpreter's life: adopted, ready, dead, started anew, buried.
+
+use crate::Kernel;
+use crate::measure::Slot;
+use crate::publish::error;
+use interpreter::Event;
+use interpreter::Exit;
+use interpreter::Interpreter;
+use interpreter::Spec;
+use serde_json::json;
+use std::time::Duration;
+
+/// An idle interpreter is given this long for its `atexit` functions.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// How the interpreter is.
+#[derive(Debug)]
+pub(crate) enum Life {
+    /// Python runs, the shell is not made yet.
+    Starting,
+    /// It takes requests.
+    Ready,
+    /// It cannot be used, and this is why.
+    Broken(String),
+}
+
+/// What Python says first.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    /// `sys.version`.
+    pub python: String,
+    /// As `3.12.1`.
+    pub version: String,
+    /// `sys.executable`.
+    pub executable: String,
+}
+
+impl Kernel {
+    /// What to start: from the setup, and the cell number to go on with.
+    pub fn spec(setup: &crate::Setup, go_on_with: Option<u64>) -> Spec {
+        let mut config = json!({
+            "connection_file": setup.connection_file,
+            "session": setup.session,
+            "key": setup.key,
+            "ident": setup.session,
+            "version": setup.version,
+            "arguments": setup.arguments,
+            "facts": setup.config.measure,
+            "shim": setup.config.shim,
+            "language_info": crate::info::language_info(None),
+        });
+        if let Some(count) = go_on_with {
+            config["restarted"] = count.into();
+        }
+        Spec { python: setup.python.clone(), env: setup.env.clone(), config }
+    }
+
+    pub(crate) fn adopt(&mut self, interpreter: Interpreter) {
+        self.life = Life::Starting;
+        self.usage = None;
+        self.meter = if self.setup.config.measure {
+            Slot::Resting(meter::Meter::new(interpreter.pid(), crate::cell::meter_options(&self.setup.config)))
+        } else {
+            Slot::Absent
+        };
+        self.interpreter = Some(interpreter);
+    }
+
+    /// The interpreter ended. Whoever waits for it is told, and a fresh one is started.
+    pub(crate) fn died(&mut self, exit: Exit) {
+        if let Some(mut dead) = self.interpreter.take() {
+            dead.kill(); // what is left of its process group
+        }
+        if self.ending.is_some() {
+            return;
+        }
+        let was_ready = matches!(self.life, Life::Ready);
+        let why = format!(
+            "The Python interpreter {exit}. All variables are lost{}.",
+            if was_ready { "; a fresh interpreter was started, the kernel goes on" } else { "" }
+        );
+        tracing::error!(%exit, "the interpreter ended");
+        self.stop_timers();
+        self.asked_for_input = false;
+        if let Some(cell) = self.cell.take() {
+            self.publish_error(Some(&cell.request.origin.header), "InterpreterDied", &why);
+            let mut reply = error("InterpreterDied", &why);
+            reply["execution_count"] = self.execution_count.into();
+            reply["user_expressions"] = json!({});
+            reply["payload"] = json!([]);
+            self.reply(&cell.request, "execute_reply", &reply);
+            self.idle(&cell.request);
+            if cell.stores_history() {
+                self.execution_count += 1;
+            }
+            for request in std::mem::take(&mut self.queue) {
+                let content = match request.header.msg_type.as_str() {
+                    "execute_request" => json!({"status": "aborted"}),
+                    _ => error("InterpreterDied", &why),
+                };
+                self.answer(&request, &content);
+            }
+        }
+        for (_, request) in std::mem::take(&mut self.forwarded) {
+            if let Some(kind) = crate::requests::type_of_reply(&request) {
+                self.reply(&request, &kind, &error("InterpreterDied", &why));
+            }
+            self.idle(&request);
+        }
+        self.meter = Slot::Absent;
+        if let Life::Broken(_) = self.life {
+            return; // it said itself why it cannot be used
+        }
+        if !was_ready {
+            self.life = Life::Broken(format!("{why} It ended before it could run a cell: rust-hygiene doctor says more."));
+            return;
+        }
+        self.ledger = ledger::Session::new(crate::cell::thresholds(&self.setup.config));
+        match Interpreter::spawn(&Self::spec(&self.setup, Some(self.execution_count))) {
+            Ok(fresh) => {
+                self.adopt(fresh);
+                self.status("starting", None);
+            }
+            Err(error) => self.life = Life::Broken(error.to_string()),
+        }
+    }
+
+    /// Ends the interpreter: politely if it is idle, and for certain.
+    pub(crate) async fn bury(&mut self) {
+        let Some(mut interpreter) = self.interpreter.take() else { return };
+        let polite = matches!(self.life, Life::Ready);
+        if polite {
+            if self.cell.is_some() || !self.forwarded.is_empty() {
+                interpreter.interrupt();
+            }
+            interpreter.send(&[bytes::Bytes::from_static(br#"{"op":"exit"}"#)]);
+            let farewell = async {
+                loop {
+                    match interpreter.next().await {
+                        Event::Exit(_) => return,
+                        Event::Text(stream, text) => self.publish_text(stream, &text),
+                        Event::Frame(_) => {}
+                    }
+                }
+            };
+            if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+                tracing::info!("the interpreter did not end by itself and is killed");
+            }
+        }
+        interpreter.kill();
+    }
+}

@@ -1,0 +1,229 @@
+//! The one loop.
+
+use crate::Setup;
+use crate::cell::Cell;
+use crate::death::Life;
+use crate::measure::Slot;
+use bytes::Bytes;
+use interpreter::Interpreter;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+use wire::Inbox;
+use wire::Incoming;
+use wire::Outbox;
+
+/// While a cell runs, its text without a line end is fetched this often, as ipykernel does.
+const FLUSH: Duration = Duration::from_millis(200);
+/// A `kernel_info_request` waits this long for Python to say its version.
+pub(crate) const GREETING: Duration = Duration::from_millis(60);
+/// Everything queued for clients is given this long at the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why [`Kernel::run`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// A client asked for the end, or the user typed `exit`.
+    Asked,
+    /// A signal asked for the end.
+    Signalled,
+}
+
+/// A running kernel. See the crate's documentation.
+pub struct Kernel {
+    pub(crate) setup: Setup,
+    pub(crate) outbox: Outbox,
+    pub(crate) interpreter: Option<Interpreter>,
+    pub(crate) life: Life,
+    /// Shell requests that wait for the agent, oldest first.
+    pub(crate) queue: VecDeque<Incoming>,
+    /// The cell in hand.
+    pub(crate) cell: Option<Cell>,
+    /// Other requests that the agent is answering, by number.
+    pub(crate) forwarded: HashMap<u64, Incoming>,
+    pub(crate) last_id: u64,
+    /// Header of the request that text of the pipes belongs to: the last one that the agent was given.
+    pub(crate) text_parent: Option<Bytes>,
+    pub(crate) execution_count: u64,
+    pub(crate) meter: Slot,
+    pub(crate) usage: Option<meter::Meter>,
+    pub(crate) ledger: ledger::Session,
+    /// Requests for the kernel's info that came before Python said its version.
+    pub(crate) curious: Vec<Incoming>,
+    /// True while an `input_request` waits for its answer.
+    pub(crate) asked_for_input: bool,
+    /// True once the end was asked for.
+    pub(crate) ending: Option<Ended>,
+    pub(crate) notices: Vec<String>,
+    /// What Python said of itself.
+    pub(crate) greeting: Option<crate::death::Greeting>,
+    pub(crate) greeting_over: bool,
+    flush_at: Option<Instant>,
+    sample_at: Option<Instant>,
+}
+
+impl Kernel {
+    /// Makes a kernel of a started interpreter and bound sockets. The interpreter comes first, so that Python starts while
+    /// the sockets are bound; `Err` is the sentence that says why there is none.
+    pub fn new(setup: Setup, outbox: Outbox, interpreter: Result<Interpreter, String>) -> Self {
+        let ledger = ledger::Session::new(crate::cell::thresholds(&setup.config));
+        let notices = setup.notices.clone();
+        let mut kernel = Self {
+            setup,
+            outbox,
+            interpreter: None,
+            life: Life::Starting,
+            queue: VecDeque::new(),
+            cell: None,
+            forwarded: HashMap::new(),
+            last_id: 0,
+            text_parent: None,
+            execution_count: 1,
+            meter: Slot::Absent,
+            usage: None,
+            ledger,
+            curious: Vec::new(),
+            asked_for_input: false,
+            ending: None,
+            notices,
+            greeting: None,
+            greeting_over: false,
+            flush_at: None,
+            sample_at: None,
+        };
+        match interpreter {
+            Ok(interpreter) => kernel.adopt(interpreter),
+            Err(why) => kernel.life = Life::Broken(why),
+        }
+        kernel
+    }
+
+    /// Serves until the end is asked for. The child is gone when this returns.
+    pub async fn run(mut self, mut inbox: Inbox) -> Ended {
+        self.status("starting", None);
+        let greeting = tokio::time::sleep(GREETING);
+        tokio::pin!(greeting);
+        let mut greeted = false;
+        let mut signals = match Signals::new() {
+            Ok(signals) => Some(signals),
+            Err(error) => {
+                tracing::error!(%error, "signals are not handled");
+                None
+            }
+        };
+        loop {
+            if let Some(ended) = self.ending {
+                self.bury().await;
+                self.outbox.drain(DRAIN).await;
+                return ended;
+            }
+            let congested = self.outbox.congested();
+            let timer = self.next_timer();
+            tokio::select! {
+                biased;
+                request = inbox.recv() => {
+                    self.receive(request);
+                    self.pump(&mut inbox).await;
+                }
+                measured = self.meter.finished(), if self.meter.is_working() => {
+                    self.measured(measured);
+                    self.pump(&mut inbox).await;
+                }
+                event = next_event(self.interpreter.as_mut()), if !congested => {
+                    self.happened(event);
+                    self.pump(&mut inbox).await;
+                }
+                () = self.outbox.relieved(), if congested => {}
+                () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => self.tick(),
+                () = &mut greeting, if !greeted => {
+                    greeted = true;
+                    self.satisfy_curiosity();
+                }
+                signal = next_signal(signals.as_mut()) => self.signalled(signal),
+            }
+        }
+    }
+
+    /// Starts the timers of a running cell.
+    pub(crate) fn start_timers(&mut self) {
+        let now = Instant::now();
+        self.flush_at = Some(now + FLUSH);
+        self.sample_at = Some(now + self.setup.config.timeline());
+    }
+
+    pub(crate) fn stop_timers(&mut self) {
+        self.flush_at = None;
+        self.sample_at = None;
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        [self.flush_at, self.sample_at].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.flush_at = Some(now + FLUSH);
+            if let Some(interpreter) = &mut self.interpreter {
+                interpreter.flush_text();
+            }
+        }
+        if self.sample_at.is_some_and(|at| at <= now) {
+            self.sample_at = Some(now + self.setup.config.timeline());
+            self.meter.sample();
+        }
+    }
+
+    fn signalled(&mut self, signal: Signal) {
+        match signal {
+            Signal::Interrupt => self.interrupt(),
+            Signal::Terminate => self.ending = Some(Ended::Signalled),
+            Signal::Child => {
+                if let Some(interpreter) = &self.interpreter {
+                    interpreter.reap_orphans();
+                }
+            }
+        }
+    }
+}
+
+async fn next_event(interpreter: Option<&mut Interpreter>) -> interpreter::Event {
+    match interpreter {
+        Some(interpreter) => interpreter.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+enum Signal {
+    Interrupt,
+    Terminate,
+    Child,
+}
+
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    child: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::SignalKind;
+        use tokio::signal::unix::signal;
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            child: signal(SignalKind::child())?,
+        })
+    }
+}
+
+async fn next_signal(signals: Option<&mut Signals>) -> Signal {
+    let Some(signals) = signals else { return std::future::pending().await };
+    tokio::select! {
+        _ = signals.interrupt.recv() => Signal::Interrupt,
+        _ = signals.terminate.recv() => Signal::Terminate,
+        _ = signals.child.recv() => Signal::Child,
+    }
+}

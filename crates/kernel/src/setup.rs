@@ -1,0 +1,31 @@
+//! What a kernel is started with.
+
+use policy::Config;
+use std::path::PathBuf;
+
+/// Everything that the command line, the environment and the configuration files decide.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The Python interpreter.
+    pub python: PathBuf,
+    /// Variables set for the interpreter.
+    pub env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    /// Path of the connection file; libraries ask for it.
+    pub connection_file: PathBuf,
+    /// Content of a `connect_reply`.
+    pub connect: serde_json::Value,
+    /// The session's id in our messages.
+    pub session: String,
+    /// The signing key; the agent's façade shows it to libraries.
+    pub key: String,
+    /// Traitlets arguments for IPython, as `--Class.trait=value`.
+    pub arguments: Vec<String>,
+    /// The configuration in force.
+    pub config: Config,
+    /// What was wrong with the configuration; shown once.
+    pub notices: Vec<String>,
+    /// Whether badges are shown, as the surroundings decide it.
+    pub badge: policy::badge_mode::Effective,
+    /// Version of this program.
+    pub version: &'static str,
+}
