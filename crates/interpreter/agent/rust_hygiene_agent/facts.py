@@ -1,18 +1,221 @@
-"""Facts (temporary)."""
+"""Facts about the user's namespace for the front, which judges them.
+
+Tier 0 goes with every reply: which names are new, gone or changed. It costs some C-speed passes over ids and lengths.
+Tier 1 is asked for when memory moved notably: what the names hold, and what the shell holds that no name does.
+
+Nothing here keeps a user's object alive: between cells there are only names, ids and sizes.
+"""
+
+import gc
+import sys
+from time import perf_counter
+from types import FrameType
+
+from .names import NameWatch
+
+LISTED = 50  # names a list in tier 0
+REPORTED = 40  # variables and holders in tier 1
+REMEMBERED = 20_000  # sizes kept between cells
+SMALL = 4096  # bytes; smaller holders are not worth a line
+NOISE = 64  # bytes; shared small integers change hands all the time
+SLOW = 50_000  # objects; a name that cost more is looked at last while it has not changed
+
+_missing = object()
 
 
 class Facts:
+    """Watches one shell's namespace."""
+
     def __init__(self, shell):
-        pass
+        """Nothing is read yet."""
+        self._shell = shell
+        self._given = {}  # name -> id of what was there at the start
+        self._names = NameWatch()
+        self._sizes = {}  # name -> (bytes, objects walked)
+        self._holders = {}  # (kind, name) -> bytes
+        self._error = None  # id of the last exception
+        self._new = self._dropped = self._changed = ()
 
     def baseline(self):
-        pass
+        """What is in the namespace now is not the user's, while it is not rebound."""
+        namespace = self._shell.user_ns
+        self._given = dict(zip(namespace, map(id, namespace.values())))
+        self._names.look(namespace)
+        self._error = _error_id()
 
     def before_cell(self):
-        pass
+        """Forget what the previous cell changed."""
+        self._new = self._dropped = self._changed = ()
+        self._error = _error_id()
 
     def after_cell(self):
-        return {}
+        """Facts of tier 0 as plain data."""
+        namespace = self._shell.user_ns
+        new, dropped, rebound, resized = self._names.look(namespace)
+        shells = self._shell_names()
+        new = [name for name in new if name not in shells]
+        rebound = [name for name in rebound if name not in shells]
+        changed = rebound + [name for name in resized if name not in shells]
+        dropped = [name for name in dropped if not self._is_shells_form(name)]
+        self._new, self._changed, self._dropped = set(new), set(changed), set(dropped)
+        error = _error_id()
+        return {
+            "names": max(0, len(namespace) - len(shells)),
+            "new": new[:LISTED],
+            "dropped": dropped[:LISTED],
+            "changed": changed[:LISTED],
+            "new_count": len(new),
+            "dropped_count": len(dropped),
+            "changed_count": len(changed),
+            # What was last seen under the names that are gone or rebound: it should be free now.
+            "let_go": sum(self._sizes.get(name, (0,))[0] for name in (*dropped, *rebound)),
+            "raised": error is not None and error != self._error,
+        }
 
     def explain(self, budget_s):
-        return {}
+        """Facts of tier 1, gathered within about `budget_s` seconds."""
+        from .frameworks import counters
+
+        start = perf_counter()
+        collecting = gc.isenabled()
+        # A collection during the walk would free the very garbage that someone may want explained.
+        gc.disable()
+        try:
+            facts = self._explain(start + budget_s)
+        finally:
+            if collecting:
+                gc.enable()
+        facts["frameworks"] = counters()
+        facts["took_s"] = round(perf_counter() - start, 6)
+        return facts
+
+    def _explain(self, deadline):
+        from .sizing import Walker
+
+        shell = self._shell
+        namespace = shell.user_ns
+        shells = self._shell_names()
+        foreign = map(
+            id, (shell, namespace, shell.user_ns_hidden, shell.history_manager, namespace.get("_oh"), self)
+        )
+        walker = Walker(deadline, foreign)
+        names = [name for name in list(namespace) if type(name) is str and name not in shells]
+        # In the order of the namespace, so that what two names share always counts for the same one.
+        names.sort(key=lambda name: self._sizes.get(name, (0, 0))[1] > SLOW and name not in self._changed)
+        variables = []
+        for name in names:
+            value = namespace.get(name)
+            walked = walker.objects
+            size, gpu, at_least = walker.size(value)
+            if walker.out_of_time and walker.objects == walked:
+                size = self._sizes.get(name, (0, 0))[0]  # not reached: as last seen
+            row = self._variable(name, value, size, at_least, walker.objects - walked)
+            if row is not None:
+                if gpu:
+                    row["gpu"] = gpu
+                variables.append(row)
+        for name in self._dropped:
+            before = self._sizes.pop(name, (0, 0))[0]
+            if before:
+                variables.append(_row(name, "", "", 0, before, "dropped", False))
+        for name in self._sizes.keys() - namespace.keys():
+            del self._sizes[name]
+        # From here on the walker meets only what no name of the user's reaches.
+        holders = [*self._output_holders(walker), *self._traceback_holders(walker)]
+        self._holders = {(row["kind"], row["name"]): row["bytes"] for row in holders}
+        variables.sort(key=lambda row: (-abs(row["bytes"] - row["before"]), -row["bytes"]))
+        holders.sort(key=lambda row: -row["bytes"])
+        return {
+            "complete": not walker.out_of_time,
+            "variables": variables[:REPORTED],
+            "holders": holders[:REPORTED],
+        }
+
+    def _variable(self, name, value, size, at_least, objects):
+        known = self._sizes.get(name)
+        if known is not None or len(self._sizes) < REMEMBERED:
+            self._sizes[name] = (size, objects)
+        if name in self._new:
+            change, before = "new", 0
+        elif known is None:
+            # First seen after a cell that moved little: what it held before this cell is not known.
+            change, before = "grown", 0 if name in self._changed else size
+        else:
+            before = known[0]
+            change = "grown" if size >= before else "shrunk"
+        if abs(size - before) < NOISE:
+            return None
+        return _row(name, *_describe(value), size, before, change, at_least)
+
+    def _output_holders(self, walker):
+        from .holders import output_history
+
+        for name, names, value in output_history(self._shell):
+            size, gpu, at_least = walker.size(value)
+            if size >= SMALL or gpu:
+                yield self._holder("out", name, names, *_describe(value), size, gpu, at_least)
+
+    def _traceback_holders(self, walker):
+        from . import holders
+
+        found = holders.last_exception(self._shell)
+        if found is None:
+            return
+        name, names, error, traceback, roots = found
+        total, gpu, at_least, largest, where = 0, {}, False, 0, ""
+        # From the innermost frame outwards: the shell's own frame at the outer end reaches all others.
+        for frame in [*reversed(list(holders.frames(traceback))), *roots]:
+            size, on_gpu, more = walker.size(frame)
+            total += size
+            at_least |= more
+            for device, held in on_gpu.items():
+                gpu[device] = gpu.get(device, 0) + held
+            if size > largest:
+                largest = size
+                where = f"in {frame.f_code.co_name}" if type(frame) is FrameType else ""
+        if total >= SMALL or gpu:
+            yield self._holder("traceback", name, names, holders.describe(error), where, total, gpu, at_least)
+
+    def _holder(self, kind, name, names, type_name, detail, size, gpu, at_least):
+        row = {"kind": kind, "name": name, "names": names, "type": type_name, "detail": detail, "bytes": size}
+        row["before"] = self._holders.get((kind, name), 0)
+        row["at_least"] = at_least
+        if gpu:
+            row["gpu"] = gpu
+        return row
+
+    def _shell_names(self):
+        from .holders import shell_names
+
+        namespace = self._shell.user_ns
+        shells = shell_names(self._shell)
+        shells.update(name for name, key in self._given.items() if id(namespace.get(name, _missing)) == key)
+        return shells
+
+    def _is_shells_form(self, name):
+        return name in self._given or (
+            name[:1] == "_" and (name[1:].lstrip("_i").isdecimal() or not name.strip("_i"))
+        )
+
+
+def _row(name, type_name, detail, size, before, change, at_least):
+    return {
+        "name": name,
+        "type": type_name,
+        "detail": detail,
+        "bytes": size,
+        "before": before,
+        "change": change,
+        "at_least": at_least,
+    }
+
+
+def _error_id():
+    error = getattr(sys, "last_value", None)
+    return None if error is None else id(error)
+
+
+def _describe(value):
+    from .describe import describe
+
+    return describe(value)

@@ -348,6 +348,12 @@ class ZMQInteractiveShell(InteractiveShell):
         self.kernel.publish("error", {"traceback": stb, "ename": str(etype.__name__), "evalue": str(evalue)})
         self._last_traceback = stb
 
+    def _format_exception_for_storage(self, exception, filename=None, running_compiled_code=False):
+        """What IPython 9 keeps of an error: the traceback that was shown, instead of formatting it a second time."""
+        if self._last_traceback is None:
+            return super()._format_exception_for_storage(exception, filename, running_compiled_code)
+        return {"ename": type(exception).__name__, "evalue": str(exception), "traceback": self._last_traceback}
+
     def system_piped(self, cmd):
         """`!cmd`: as IPython's, and an interrupt of the command interrupts the cell (IPython issue 13161)."""
         before = self.kernel.interrupts

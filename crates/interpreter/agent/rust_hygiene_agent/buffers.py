@@ -1,0 +1,251 @@
+"""Memory that libraries hold outside Python objects: numpy, pyarrow, polars and torch, each only if it is loaded.
+
+A buffer is known by its address, so that ten views count once, and from 256 KiB up by its *resident* bytes: the pages of
+`numpy.zeros` that nobody wrote to cost nothing.
+"""
+
+import array
+import gc
+import os
+import sys
+from time import perf_counter
+
+from .kinds import derives, module_of, mro_of, type_name
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+RESIDENT_FROM = 256 * 1024
+_READ = 1 << 20  # bytes of the page map at a time: 512 MiB of memory
+_BYTES_HEAD = bytes.__basicsize__ - 1  # the text of a bytes object starts there
+
+# Highest byte of an entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): 0x80 present, 0x20 file or
+# shared, 0x01 mapped only here. "Present" alone is the shared page of zeros, or a page that a forked child still shares.
+_PRESENT = bytes(1 if value & 0x80 and value != 0x80 else 0 for value in range(256))
+_PRESENT_SHARED = bytes(1 if value & 0x80 else 0 for value in range(256))
+
+
+class PageMap:
+    """Resident bytes of address ranges of this process; every question is answered by None where Linux gives none."""
+
+    def __init__(self, deadline):
+        """Stop reading at `deadline` (perf_counter seconds) and extrapolate."""
+        self._deadline = deadline
+        try:
+            self._fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+        self._table = _PRESENT_SHARED if self._fd >= 0 and _has_children() else _PRESENT
+
+    def __del__(self):
+        """The file is ours."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def resident(self, address, size):
+        """Resident bytes of the range, at most `size`; None if unknown."""
+        if self._fd < 0 or size <= 0:
+            return None
+        at = address // PAGE * 8
+        end = (address + size + PAGE - 1) // PAGE * 8
+        pages = (end - at) // 8
+        present = looked = 0
+        while at < end:
+            try:
+                data = os.pread(self._fd, min(_READ, end - at), at)
+            except OSError:
+                return None
+            if len(data) < 8:
+                return None
+            present += data[7::8].translate(self._table).count(1)
+            looked += len(data) // 8
+            at += len(data) // 8 * 8
+            if perf_counter() > self._deadline:
+                break
+        if looked < pages:
+            present = present * pages // looked
+        return min(present * PAGE, size)
+
+
+def _has_children():
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/children", "rb") as file:
+                if file.read(1):
+                    return True
+    except OSError:
+        return True  # unknown: rather count too much than call memory free
+    return False
+
+
+class Buffers:
+    """What has been counted, by address, and how to look into the objects of each library."""
+
+    def __init__(self, deadline):
+        """Stop expensive reading at `deadline` (perf_counter seconds)."""
+        self._deadline = deadline
+        self._pages = None
+        self._counted = {}
+
+    def count(self, address, size):
+        """Bytes of a buffer that were not counted before."""
+        before = self._counted.get(address, 0)
+        if size <= before or not address:
+            return 0
+        self._counted[address] = size
+        if size < RESIDENT_FROM:
+            return (size + 15 & ~15) - before
+        if self._pages is None:
+            self._pages = PageMap(self._deadline)
+        resident = self._pages.resident(address + before, size - before)
+        return size - before if resident is None else resident
+
+    def held_bytes(self, obj, size):
+        """Bytes of a bytes, bytearray or array.array object of `size` bytes in all."""
+        if size < RESIDENT_FROM:
+            return size + 15 & ~15
+        if type(obj) is bytes:
+            return self.count(id(obj) + _BYTES_HEAD, len(obj)) + 64
+        if type(obj) is array.array:
+            return self.count(obj.buffer_info()[0], size - 64) + 64
+        np = sys.modules.get("numpy")
+        if np is not None and len(obj):
+            return self.count(_address(np, np.frombuffer(obj, np.uint8)), size - 64) + 64
+        return size
+
+    def knows(self, kind):
+        """Whether `look` may have something to say about objects of this class."""
+        return _reader(kind) is not None
+
+    def look(self, obj, kind):
+        """(host bytes, bytes by GPU, children) of a library's object; None to treat it as any other object."""
+        try:
+            return _reader(kind)(self, obj, kind)
+        except Exception:  # noqa: BLE001 - a library's own surprise (a deleted tensor, a closed file) must not end the walk
+            return None
+
+
+def _reader(kind):
+    for cls in mro_of(kind):
+        top = module_of(cls).partition(".")[0]
+        reader = _READERS.get(top)
+        if reader is not None and _is_libs_own(top, cls):
+            return reader
+    return None
+
+
+def _is_libs_own(top, cls):
+    return any(_attribute(sys.modules.get(module), name) is cls for module, name in _CLASSES[top])
+
+
+def _attribute(module, name):
+    if module is None:
+        return None
+    try:
+        return object.__getattribute__(module, "__dict__").get(name)
+    except AttributeError:
+        return None
+
+
+_CLASSES = {
+    "numpy": (("numpy", "ndarray"),),
+    "pyarrow": tuple(
+        ("pyarrow.lib", name) for name in ("Buffer", "Array", "ChunkedArray", "RecordBatch", "Table")
+    ),
+    "polars": (("polars", "DataFrame"), ("polars", "Series")),
+    "torch": (("torch", "Tensor"), ("torch.nn.parameter", "Parameter")),
+}
+
+
+# numpy ---------------------------------------------------------------------------------------------------------
+
+
+def _address(np, arr):
+    return np.ndarray.__array_interface__.__get__(arr)["data"][0]
+
+
+def _numpy(buffers, obj, kind):
+    np = sys.modules["numpy"]
+    plain = np.ndarray
+    own = 128
+    more = (
+        [] if kind is plain else gc.get_referents(obj)
+    )  # attributes of a subclass: the mask of a masked array
+    base = plain.base.__get__(obj)
+    size = plain.nbytes.__get__(obj)
+    if base is not None:
+        # A view: its base pays. What is not readable as an object (a capsule, a mapping) is counted where we look.
+        if type_name(type(base)) in ("mmap", "PyCapsule"):
+            own += buffers.count(_address(np, obj), size)
+        return own, {}, [base, *more]
+    own += buffers.count(_address(np, obj), size)
+    if plain.dtype.__get__(obj).kind == "O" and size and not more:
+        return own, {}, plain.reshape(plain.view(obj, plain), -1, order="A")
+    return own, {}, more
+
+
+# pyarrow -------------------------------------------------------------------------------------------------------
+
+
+def _arrow(buffers, obj, kind):
+    lib = sys.modules["pyarrow.lib"]
+    if derives(kind, lib.Buffer):
+        return 64 + _arrow_buffer(buffers, obj), {}, []
+    if derives(kind, lib.Array):
+        chunks = [obj]
+    elif derives(kind, lib.ChunkedArray):
+        chunks = obj.chunks
+    else:
+        chunks = [
+            chunk
+            for column in obj.columns
+            for chunk in (column.chunks if hasattr(column, "chunks") else [column])
+        ]
+    total = 128
+    for chunk in chunks:
+        parts = chunk.buffers()
+        if derives(type(chunk), lib.DictionaryArray):
+            parts += chunk.dictionary.buffers()
+        total += 64 + sum(_arrow_buffer(buffers, part) for part in parts if part is not None)
+        if perf_counter() > buffers._deadline:
+            break
+    return total, {}, []
+
+
+def _arrow_buffer(buffers, buffer):
+    while buffer.parent is not None:
+        buffer = buffer.parent
+    return buffers.count(buffer.address, buffer.size) if buffer.is_cpu else 0
+
+
+# polars --------------------------------------------------------------------------------------------------------
+
+
+def _polars(buffers, obj, kind):
+    polars = sys.modules["polars"]
+    for own in (polars.DataFrame, polars.Series):
+        if kind is own:
+            return 64 + int(own.estimated_size(obj)), {}, []
+    return None
+
+
+# torch ---------------------------------------------------------------------------------------------------------
+
+
+def _torch(buffers, obj, kind):
+    torch = sys.modules["torch"]
+    if kind is not torch.Tensor and kind is not torch.nn.Parameter:
+        return None  # a subclass may have __torch_function__, which is the user's code
+    storage = obj.untyped_storage()
+    children = [obj.grad] if obj.is_leaf and obj.grad is not None else []
+    if obj.device.type == "cpu":
+        return 200 + buffers.count(storage.data_ptr(), storage.nbytes()), {}, children
+    if obj.device.type != "cuda":
+        return None
+    key = ("cuda", obj.device.index, storage.data_ptr())
+    if buffers._counted.get(key):
+        return 200, {}, children
+    buffers._counted[key] = storage.nbytes()
+    return 200, {str(obj.device.index or 0): storage.nbytes()}, children
+
+
+_READERS = {"numpy": _numpy, "pyarrow": _arrow, "polars": _polars, "torch": _torch}

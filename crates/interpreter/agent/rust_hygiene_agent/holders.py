@@ -1,0 +1,96 @@
+"""Who else than the user's names keeps objects alive: the output history and the last exception.
+
+Each holder answers with a kind, the name that a person would type, all names under which it holds the object, and roots
+for a `Walker` that has already been through the user's variables, so that its size is what only the holder keeps.
+"""
+
+import sys
+import types
+
+from .kinds import type_name
+
+UNDERSCORES = ("_", "__", "___")
+
+
+def shell_names(shell):
+    """Names of the user's namespace that the shell made and that still are its own.
+
+    A name counts as the shell's while the namespace and the shell's copy of it hold the same object; `_` that the user has
+    assigned is the user's.
+    """
+    namespace, hidden = shell.user_ns, shell.user_ns_hidden
+    return {name for name in namespace.keys() & hidden.keys() if namespace[name] is hidden[name]}
+
+
+def output_history(shell):
+    """Holders of kind `out`: [(name, names, value)], one for each object, oldest first."""
+    namespace, hidden, hook = shell.user_ns, shell.user_ns_hidden, shell.displayhook
+    held = {}  # id -> (value, names); the values keep the ids valid
+
+    def add(value, name):
+        if value is not None and value is not outputs:
+            held.setdefault(id(value), (value, []))[1].append(name)
+
+    outputs = namespace.get("_oh")
+    if type(outputs) is dict:
+        for number, value in list(outputs.items()):
+            if type(number) is int:
+                add(value, f"Out[{number}]")
+    for names, where in ((namespace, ""), (hidden, "user_ns_hidden")):
+        for name in [name for name in list(names) if type(name) is str and is_output(name)]:
+            value = names.get(name)
+            if where:
+                add(value, f"{where}[{name!r}]")
+            elif hidden.get(name) is value or id(value) in held:
+                add(value, name)
+    for name in UNDERSCORES:
+        add(getattr(hook, name, None), f"displayhook.{name}")
+    return [(names[0], names[1:], value) for value, names in held.values()]
+
+
+def is_output(name):
+    """Whether IPython keeps results under this name: `_`, `__`, `___`, `_3`."""
+    return name in UNDERSCORES or (name[:1] == "_" and name[1:].isdecimal())
+
+
+def last_exception(shell):
+    """The holder of kind `traceback`: (name, names, exception, traceback, roots) or None."""
+    roots = []
+
+    def add(name, value):
+        if value is not None:
+            roots.append((name, value))
+
+    for name in ("last_exc", "last_value", "last_traceback"):
+        add(f"sys.{name}", getattr(sys, name, None))
+    printer = getattr(shell, "InteractiveTB", None)
+    add("InteractiveTB.tb", getattr(printer, "tb", None))
+    debugger = getattr(printer, "pdb", None)
+    add("InteractiveTB.pdb", getattr(debugger, "botframe", None))
+    result = getattr(shell, "last_execution_result", None)
+    add("last_execution_result", getattr(result, "error_in_exec", None))
+    if not roots:
+        return None
+    error = next((value for _, value in roots if is_exception(value)), None)
+    traceback = next((value for _, value in roots if type(value) is types.TracebackType), None)
+    names = [name for name, _ in roots]
+    # %debug and the library's own helpers read `sys.last_traceback`; it is what a person knows.
+    name = "sys.last_traceback" if "sys.last_traceback" in names else names[0]
+    return name, [other for other in names if other != name], error, traceback, [value for _, value in roots]
+
+
+def is_exception(value):
+    """Whether a value is an exception, by its class alone."""
+    return any(cls is BaseException for cls in type.__dict__["__mro__"].__get__(type(value)))
+
+
+def frames(traceback):
+    """The frames of a traceback, from the cell inwards."""
+    while type(traceback) is types.TracebackType:
+        yield traceback.tb_frame
+        traceback = traceback.tb_next
+
+
+def describe(error):
+    """The class of an exception as text."""
+    return type_name(type(error)) if error is not None else "exception"

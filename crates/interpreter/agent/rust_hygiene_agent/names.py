@@ -1,0 +1,104 @@
+"""Which names of a namespace appeared, went away, were rebound or grew, at the price of a few passes in C.
+
+Identity is an id, never a reference. A value that was replaced by another one at the same address is missed here; sizing
+sees it by its size.
+"""
+
+import sys
+from collections import OrderedDict, defaultdict, deque
+from itertools import compress
+from operator import attrgetter, ne
+
+# `len` of exactly these types is a field read in C; a subclass may have its own `__len__`.
+_CONTAINERS = frozenset(map(id, (list, dict, set, bytearray, deque, defaultdict, OrderedDict)))
+_nbytes = attrgetter("nbytes")
+
+
+class NameWatch:
+    """Remembers names and ids between two looks."""
+
+    def __init__(self):
+        """Everything is new at the first look."""
+        self._names = []
+        self._ids = []
+        self._containers = _Lengths(len)
+        self._arrays = _Lengths(_nbytes)
+
+    def look(self, namespace):
+        """(new, dropped, rebound, resized): lists of names since the previous look."""
+        names, ids = list(namespace), list(map(id, namespace.values()))
+        try:
+            "".join(names)
+        except TypeError:  # a key of another type may have its own `__eq__`
+            keep = [type(name) is str for name in names]
+            names, ids = list(compress(names, keep)), list(compress(ids, keep))
+        old_names, old_ids = self._names, self._ids
+        self._names, self._ids = names, ids
+        known = len(old_names)
+        dropped, rebound = [], []
+        if names[:known] == old_names:  # the usual case: names are only ever added at the end
+            new = names[known:]
+            if ids[:known] != old_ids:
+                rebound = list(compress(old_names, map(ne, ids, old_ids)))
+        else:
+            old = dict(zip(old_names, old_ids))
+            now = dict(zip(names, ids))
+            new = [name for name in names if name not in old]
+            dropped = [name for name in old_names if name not in now]
+            rebound = [name for name, key in now.items() if old.get(name, key) != key]
+
+        array = getattr(sys.modules.get("numpy"), "ndarray", None)
+        arrays = frozenset((id(array),))
+        for name in (*new, *rebound):
+            kind = id(type(namespace[name]))
+            self._containers.track(name, kind, _CONTAINERS)
+            self._arrays.track(name, kind, arrays)
+        for name in dropped:
+            self._containers.forget(name)
+            self._arrays.forget(name)
+        resized = self._containers.changed(namespace) + self._arrays.changed(namespace)
+        if resized:
+            already = {*new, *rebound}
+            resized = [name for name in resized if name not in already]
+        return new, dropped, rebound, resized
+
+
+class _Lengths:
+    """Lengths of the values of some names, by a probe that is harmless for their exact types."""
+
+    def __init__(self, probe):
+        self._probe = probe
+        self._kinds = {}  # name -> id of the type
+        self._lengths = {}  # name -> what the probe said
+        self._order = []  # the same in the order of the names
+        self._steady = False  # no name came or went since then
+
+    def track(self, name, kind, kinds):
+        if kind in kinds:
+            self._kinds[name] = kind
+            self._steady = False
+        elif name in self._kinds:
+            self.forget(name)
+
+    def forget(self, name):
+        if self._kinds.pop(name, None) is not None:
+            self._steady = False
+        self._lengths.pop(name, None)
+
+    def changed(self, namespace):
+        if not self._kinds:
+            return []
+        values = list(map(namespace.get, self._kinds))
+        kinds = list(map(id, map(type, values)))
+        moved = []
+        if kinds != list(self._kinds.values()):  # another object of another type at the same address
+            moved = list(compress(self._kinds, map(ne, kinds, self._kinds.values())))
+            for name in moved:
+                self.forget(name)
+            values = map(namespace.get, self._kinds)
+        lengths = list(map(self._probe, values))
+        if self._steady and lengths == self._order:
+            return moved
+        old, now = self._lengths, dict(zip(self._kinds, lengths))
+        self._lengths, self._order, self._steady = now, lengths, True
+        return moved + [name for name, length in now.items() if old.get(name, length) != length]
