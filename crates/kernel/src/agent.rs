@@ -45,7 +45,8 @@ impl Kernel {
 
     fn frame(&mut self, Frame(sections): Frame) {
         let mut sections = sections.into_iter();
-        let envelope: Envelope = match serde_json::from_slice(&sections.next().unwrap_or_default()) {
+        let envelope: Envelope = match serde_json::from_slice(&sections.next().unwrap_or_default())
+        {
             Ok(envelope) => envelope,
             Err(error) => {
                 tracing::error!(%error, "a frame of the agent that cannot be read");
@@ -56,7 +57,13 @@ impl Kernel {
         match envelope.op.as_str() {
             "publish" => {
                 let (parent, metadata, content) = (next(), next(), next());
-                self.publish(&envelope.kind, parent, metadata, content, sections.collect());
+                self.publish(
+                    &envelope.kind,
+                    parent,
+                    metadata,
+                    content,
+                    sections.collect(),
+                );
             }
             "reply" => {
                 let (metadata, content, facts) = (next(), next(), next());
@@ -73,7 +80,6 @@ impl Kernel {
                 self.greeting = Some(Greeting {
                     python: envelope.python,
                     version: envelope.version,
-                    executable: envelope.executable,
                 });
                 self.satisfy_curiosity();
             }
@@ -81,12 +87,21 @@ impl Kernel {
                 self.execution_count = envelope.execution_count.unwrap_or(self.execution_count);
                 self.life = Life::Ready;
             }
-            "no_ipython" => self.life = Life::Broken(no_ipython(&envelope.executable, &envelope.error)),
+            "no_ipython" => {
+                self.life = Life::Broken(no_ipython(&envelope.executable, &envelope.error))
+            }
             other => tracing::error!(op = other, "an unknown frame of the agent"),
         }
     }
 
-    fn publish(&mut self, kind: &str, parent: Bytes, metadata: Bytes, content: Bytes, buffers: Vec<Bytes>) {
+    fn publish(
+        &mut self,
+        kind: &str,
+        parent: Bytes,
+        metadata: Bytes,
+        content: Bytes,
+        buffers: Vec<Bytes>,
+    ) {
         if let Some(cell) = &mut self.cell {
             match kind {
                 "clear_output" => {
@@ -97,13 +112,29 @@ impl Kernel {
                 _ => {}
             }
         }
-        let parent = if parent.is_empty() { self.text_parent.as_ref() } else { Some(&parent) };
-        self.outbox.publish(kind, parent, metadata, content, buffers);
+        let parent = if parent.is_empty() {
+            self.text_parent.as_ref()
+        } else {
+            Some(&parent)
+        };
+        self.outbox
+            .publish(kind, parent, metadata, content, buffers);
     }
 
-    fn replied(&mut self, envelope: Envelope, metadata: Bytes, content: Bytes, facts: &[u8], buffers: Vec<Bytes>) {
+    fn replied(
+        &mut self,
+        envelope: Envelope,
+        metadata: Bytes,
+        content: Bytes,
+        facts: &[u8],
+        buffers: Vec<Bytes>,
+    ) {
         self.asked_for_input = false;
-        if self.cell.as_ref().is_some_and(|cell| cell.id == envelope.id) {
+        if self
+            .cell
+            .as_ref()
+            .is_some_and(|cell| cell.id == envelope.id)
+        {
             self.flush_unfinished_text();
             self.cell_replied(CellReply::new(envelope, content, facts));
             return;
@@ -123,7 +154,11 @@ impl Kernel {
     }
 
     pub(crate) fn flush_unfinished_text(&mut self) {
-        let rest = self.interpreter.as_mut().map(interpreter::Interpreter::unfinished_text).unwrap_or_default();
+        let rest = self
+            .interpreter
+            .as_mut()
+            .map(interpreter::Interpreter::unfinished_text)
+            .unwrap_or_default();
         for (stream, text) in rest {
             self.publish_text(stream, &text);
         }
@@ -134,7 +169,14 @@ impl Kernel {
             tracing::error!("input asked for outside a cell");
             return;
         };
-        self.outbox.reply(Channel::Stdin, &request.origin, "input_request", EMPTY, content, Vec::new());
+        self.outbox.reply(
+            Channel::Stdin,
+            &request.origin,
+            "input_request",
+            EMPTY,
+            content,
+            Vec::new(),
+        );
         self.asked_for_input = true;
     }
 }

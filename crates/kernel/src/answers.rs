@@ -3,11 +3,15 @@
 use crate::Kernel;
 use crate::death::Life;
 use crate::info;
+use crate::publish::error;
 use wire::Incoming;
 
 impl Kernel {
     pub(crate) fn kernel_info(&mut self, request: Incoming) {
-        if matches!(self.life, Life::Starting) && self.setup_version().is_none() && !self.greeting_is_over() {
+        if matches!(self.life, Life::Starting)
+            && self.setup_version().is_none()
+            && !self.greeting_is_over()
+        {
             self.curious.push(request);
         } else {
             self.answer_info(&request);
@@ -33,7 +37,9 @@ impl Kernel {
     }
 
     fn setup_version(&self) -> Option<&str> {
-        self.greeting.as_ref().map(|greeting| greeting.version.as_str())
+        self.greeting
+            .as_ref()
+            .map(|greeting| greeting.version.as_str())
     }
 
     fn greeting_is_over(&self) -> bool {
@@ -41,16 +47,20 @@ impl Kernel {
     }
 
     /// Memory and CPU of the interpreter's process tree, with ipykernel's fields: jupyter-resource-usage shows them.
-    pub(crate) fn usage(&mut self, request: &Incoming) {
-        let Some(pid) = self.interpreter.as_ref().map(interpreter::Interpreter::pid) else {
-            self.answer(request, &crate::publish::error("InterpreterMissing", "there is no interpreter to measure"));
-            return;
-        };
-        let options = meter::Options { gpu: false, ..meter::Options::default() };
-        let meter = self.usage.get_or_insert_with(|| meter::Meter::new(pid, options));
-        match serde_json::to_value(meter.usage()) {
+    pub(crate) fn ask_usage(&mut self, request: Incoming) {
+        match self.interpreter.as_ref().map(interpreter::Interpreter::pid) {
+            Some(pid) => self.usage.ask(pid, request),
+            None => self.answer(
+                &request,
+                &error("InterpreterMissing", "there is no interpreter to measure"),
+            ),
+        }
+    }
+
+    pub(crate) fn answer_usage(&self, request: &Incoming, usage: meter::Usage) {
+        match serde_json::to_value(usage) {
             Ok(content) => self.answer(request, &content),
-            Err(error) => self.answer(request, &crate::publish::error("UsageError", &error.to_string())),
+            Err(problem) => self.answer(request, &error("UsageError", &problem.to_string())),
         }
     }
 }

@@ -13,6 +13,7 @@ use ledger::Facts;
 use ledger::Status;
 use meter::Before;
 use meter::Reading;
+use policy::CellFlags;
 use policy::Config;
 use serde_json::json;
 use std::time::Duration;
@@ -60,8 +61,17 @@ pub(crate) struct CellReply {
 
 impl CellReply {
     pub(crate) fn new(envelope: Envelope, content: Bytes, facts: &[u8]) -> Self {
-        let (facts, notice) = if facts.is_empty() { (Facts::default(), None) } else { Facts::parse(facts) };
-        Self { envelope, content, facts, notice }
+        let (facts, notice) = if facts.is_empty() {
+            (Facts::default(), None)
+        } else {
+            Facts::parse(facts)
+        };
+        Self {
+            envelope,
+            content,
+            facts,
+            notice,
+        }
     }
 }
 
@@ -140,14 +150,17 @@ impl Kernel {
     }
 
     fn send_cell(&mut self) {
-        let Some(mut cell) = self.cell.take() else { return };
+        let Some(mut cell) = self.cell.take() else {
+            return;
+        };
         cell.phase = Phase::Running;
         self.text_parent = Some(cell.request.origin.header.clone());
         // To the agent first: it is still waking up while these are published, and its outputs are ordered behind them.
         self.to_agent(cell.id, &cell.request, self.setup.config.measure);
         self.busy(&cell.request);
         if !cell.content.silent {
-            let content = json!({"code": cell.content.code, "execution_count": self.execution_count});
+            let content =
+                json!({"code": cell.content.code, "execution_count": self.execution_count});
             self.outbox.publish(
                 "execute_input",
                 Some(&cell.request.origin.header),
@@ -168,8 +181,13 @@ impl Kernel {
 
     pub(crate) fn cell_replied(&mut self, reply: CellReply) {
         self.stop_timers();
-        self.execution_count = reply.envelope.execution_count.unwrap_or(self.execution_count);
-        let Some(mut cell) = self.cell.take() else { return };
+        self.execution_count = reply
+            .envelope
+            .execution_count
+            .unwrap_or(self.execution_count);
+        let Some(mut cell) = self.cell.take() else {
+            return;
+        };
         cell.work_began = Instant::now();
         let reading = match cell.before.take() {
             Some(before) => self.meter.end(before),
@@ -184,12 +202,16 @@ impl Kernel {
     }
 
     fn cell_read(&mut self, reading: Reading) {
-        let Some(mut cell) = self.cell.take() else { return };
-        let Phase::Reading(reply) = std::mem::replace(&mut cell.phase, Phase::Over) else { return };
+        let Some(mut cell) = self.cell.take() else {
+            return;
+        };
+        let Phase::Reading(reply) = std::mem::replace(&mut cell.phase, Phase::Over) else {
+            return;
+        };
         if self.ledger.is_notable(&reading, &reply.facts)
             && let Some(interpreter) = &mut self.interpreter
         {
-            let budget = self.setup.config.explain_budget().as_secs_f64();
+            let budget = self.setup.config.explain_budget_ms as f64 / 1000.0;
             let envelope = json!({"op": "explain", "budget_s": budget});
             interpreter.send(&[Bytes::from(envelope.to_string())]);
             cell.phase = Phase::Explaining(reply, reading);
@@ -200,7 +222,9 @@ impl Kernel {
     }
 
     pub(crate) fn explained(&mut self, facts: &[u8]) {
-        let Some(mut cell) = self.cell.take() else { return };
+        let Some(mut cell) = self.cell.take() else {
+            return;
+        };
         match std::mem::replace(&mut cell.phase, Phase::Over) {
             Phase::Explaining(mut reply, reading) => {
                 let (facts, notice) = Facts::parse(facts);
@@ -215,7 +239,13 @@ impl Kernel {
     }
 
     /// The record is made, the badge shown, the request answered.
-    fn close_cell(&mut self, mut cell: Cell, reply: CellReply, reading: Option<Reading>, explained: Option<Facts>) {
+    fn close_cell(
+        &mut self,
+        mut cell: Cell,
+        reply: CellReply,
+        reading: Option<Reading>,
+        explained: Option<Facts>,
+    ) {
         cell.overhead += cell.work_began.elapsed();
         let mut metadata = json!({
             "started": cell.started,
@@ -231,9 +261,17 @@ impl Kernel {
                 Err(error) => tracing::error!(%error, "a record that cannot be written"),
             }
         }
-        self.reply_raw(&cell.request, "execute_reply", to_bytes(&metadata), reply.content, Vec::new());
+        self.reply_raw(
+            &cell.request,
+            "execute_reply",
+            to_bytes(&metadata),
+            reply.content,
+            Vec::new(),
+        );
         self.idle(&cell.request);
-        cell.aborts = reply.envelope.status == "error" && !cell.content.silent && cell.content.stops_on_error();
+        cell.aborts = reply.envelope.status == "error"
+            && !cell.content.silent
+            && cell.content.stops_on_error();
         if reply.envelope.exit {
             self.ending = Some(Ended::Asked);
         }
@@ -241,14 +279,30 @@ impl Kernel {
         self.cell = Some(cell);
     }
 
-    fn record(&mut self, cell: &Cell, reply: &CellReply, reading: Reading, explained: Option<Facts>) -> CellRecord {
+    fn record(
+        &mut self,
+        cell: &Cell,
+        reply: &CellReply,
+        reading: Reading,
+        explained: Option<Facts>,
+    ) -> CellRecord {
         let mut notices = std::mem::take(&mut self.notices);
         notices.extend(reply.notice.clone());
-        let number = reply.envelope.execution_count.unwrap_or(self.execution_count);
+        let number = reply
+            .envelope
+            .execution_count
+            .unwrap_or(self.execution_count);
         self.ledger.close_cell(CellEnd {
-            execution_count: cell.content.stores_history().then(|| number.saturating_sub(1)),
+            execution_count: cell
+                .content
+                .stores_history()
+                .then(|| number.saturating_sub(1)),
             source: &cell.content.code,
-            status: if reply.envelope.status == "ok" { Status::Ok } else { Status::Error },
+            status: if reply.envelope.status == "ok" {
+                Status::Ok
+            } else {
+                Status::Error
+            },
             wall_s: reply.envelope.wall_s,
             cpu_s: reply.envelope.cpu_s,
             overhead_s: Some(cell.overhead.as_secs_f64()),
@@ -260,18 +314,29 @@ impl Kernel {
     }
 
     fn show(&self, cell: &Cell, record: &CellRecord) {
-        let flags = policy::badge_mode::CellFlags {
+        let options = badge::Options {
+            details_delta: self.setup.config.details_delta,
+            ..badge::Options::default()
+        };
+        let flags = CellFlags {
             silent: cell.content.silent,
             store_history: cell.content.stores_history(),
-            code_is_empty: cell.content.code.trim().is_empty(),
-            clear_is_pending: cell.clear_is_pending,
-            warns: badge::warns(record),
-            notable: badge::is_notable(record, self.setup.config.min_delta()),
+            code_is_empty: cell
+                .content
+                .code
+                .lines()
+                .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')),
+            display_suppressed: false,
+            pending_clear_output_wait: cell.clear_is_pending,
+            streams_drained: true, // the agent's reply comes after its last text
+            finished: true,
+            has_warning: badge::severity(record, &options) != badge::Severity::Quiet,
+            notable: badge::largest_delta(record) >= self.setup.config.min_delta,
         };
-        if !policy::badge_mode::should_show(self.setup.badge, &flags) {
+        if !policy::should_show(self.setup.badge, &flags) {
             return;
         }
-        let bundle = badge::bundle(record, &badge::Options { details_delta: self.setup.config.details_delta() });
+        let bundle = badge::bundle(record, &options);
         let content = json!({"data": bundle.data, "metadata": bundle.metadata, "transient": {}});
         self.outbox.publish(
             "display_data",
@@ -284,11 +349,17 @@ impl Kernel {
 }
 
 /// The ledger's thresholds as configured.
-pub(crate) fn thresholds(_config: &Config) -> ledger::Thresholds {
+pub(crate) fn thresholds(config: &Config) -> ledger::Thresholds {
+    let _ = config;
     ledger::Thresholds::default()
 }
 
 /// The meter's options as configured.
-pub(crate) fn meter_options(_config: &Config) -> meter::Options {
-    meter::Options::default()
+pub(crate) fn meter_options(config: &Config) -> meter::Options {
+    meter::Options {
+        user_limit: config.memory_limit,
+        gpu: config.gpu,
+        reset_peak: config.reset_peak,
+        ..meter::Options::default()
+    }
 }

@@ -17,9 +17,13 @@ pub(crate) struct Execute {
 
 impl Execute {
     pub(crate) fn parse(content: &[u8]) -> Result<Self, String> {
-        let parsed: Self = serde_json::from_slice(content).map_err(|error| format!("bad execute_request: {error}"))?;
+        let parsed: Self = serde_json::from_slice(content)
+            .map_err(|error| format!("bad execute_request: {error}"))?;
         if let Some(expressions) = &parsed.user_expressions
-            && !matches!(expressions.get().trim_start().as_bytes().first(), Some(b'{' | b'n'))
+            && !matches!(
+                expressions.get().trim_start().as_bytes().first(),
+                Some(b'{' | b'n')
+            )
         {
             return Err("bad execute_request: user_expressions must be an object".into());
         }
@@ -55,12 +59,29 @@ mod tests {
 
     #[test]
     fn an_execute_request_needs_code_and_forgives_the_rest() {
-        let parsed = Execute::parse(br#"{"code":"1","unknown":[],"user_expressions":null}"#).unwrap();
+        let parsed =
+            Execute::parse(br#"{"code":"1","unknown":[],"user_expressions":null}"#).unwrap();
         assert!(parsed.stores_history() && parsed.stops_on_error() && !parsed.silent);
-        let silent = Execute::parse(br#"{"code":"","silent":true,"store_history":true,"stop_on_error":false}"#).unwrap();
+        let silent = Execute::parse(
+            br#"{"code":"","silent":true,"store_history":true,"stop_on_error":false}"#,
+        )
+        .unwrap();
         assert!(!silent.stores_history() && !silent.stops_on_error());
-        for bad in ["{}", "[]", "null", "", "{\"code\":1}", "{\"code\":\"\",\"silent\":\"no\"}", "{\"code\":\"\",\"user_expressions\":[]}"] {
-            assert!(Execute::parse(bad.as_bytes()).unwrap_err().starts_with("bad execute_request"), "{bad}");
+        for bad in [
+            "{}",
+            "[]",
+            "null",
+            "",
+            "{\"code\":1}",
+            "{\"code\":\"\",\"silent\":\"no\"}",
+            "{\"code\":\"\",\"user_expressions\":[]}",
+        ] {
+            assert!(
+                Execute::parse(bad.as_bytes())
+                    .unwrap_err()
+                    .starts_with("bad execute_request"),
+                "{bad}"
+            );
         }
     }
 }

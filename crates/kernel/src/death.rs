@@ -31,8 +31,6 @@ pub(crate) struct Greeting {
     pub python: String,
     /// As `3.12.1`.
     pub version: String,
-    /// `sys.executable`.
-    pub executable: String,
 }
 
 impl Kernel {
@@ -46,20 +44,26 @@ impl Kernel {
             "version": setup.version,
             "arguments": setup.arguments,
             "facts": setup.config.measure,
-            "shim": setup.config.shim,
             "language_info": crate::info::language_info(None),
         });
         if let Some(count) = go_on_with {
             config["restarted"] = count.into();
         }
-        Spec { python: setup.python.clone(), env: setup.env.clone(), config }
+        Spec {
+            python: setup.python.clone(),
+            env: setup.env.clone(),
+            config,
+        }
     }
 
     pub(crate) fn adopt(&mut self, interpreter: Interpreter) {
         self.life = Life::Starting;
-        self.usage = None;
+        self.usage.forget();
         self.meter = if self.setup.config.measure {
-            Slot::Resting(meter::Meter::new(interpreter.pid(), crate::cell::meter_options(&self.setup.config)))
+            Slot::Resting(meter::Meter::new(
+                interpreter.pid(),
+                crate::cell::meter_options(&self.setup.config),
+            ))
         } else {
             Slot::Absent
         };
@@ -77,7 +81,11 @@ impl Kernel {
         let was_ready = matches!(self.life, Life::Ready);
         let why = format!(
             "The Python interpreter {exit}. All variables are lost{}.",
-            if was_ready { "; a fresh interpreter was started, the kernel goes on" } else { "" }
+            if was_ready {
+                "; a fresh interpreter was started, the kernel goes on"
+            } else {
+                ""
+            }
         );
         tracing::error!(%exit, "the interpreter ended");
         self.stop_timers();
@@ -112,7 +120,9 @@ impl Kernel {
             return; // it said itself why it cannot be used
         }
         if !was_ready {
-            self.life = Life::Broken(format!("{why} It ended before it could run a cell: rust-hygiene doctor says more."));
+            self.life = Life::Broken(format!(
+                "{why} It ended before it could run a cell: rust-hygiene doctor says more."
+            ));
             return;
         }
         self.ledger = ledger::Session::new(crate::cell::thresholds(&self.setup.config));
@@ -127,7 +137,9 @@ impl Kernel {
 
     /// Ends the interpreter: politely if it is idle, and for certain.
     pub(crate) async fn bury(&mut self) {
-        let Some(mut interpreter) = self.interpreter.take() else { return };
+        let Some(mut interpreter) = self.interpreter.take() else {
+            return;
+        };
         let polite = matches!(self.life, Life::Ready);
         if polite {
             if self.cell.is_some() || !self.forwarded.is_empty() {

@@ -20,16 +20,42 @@ pub(crate) fn language_info(version: Option<&str>) -> Value {
 pub(crate) fn content(program: &str, python: Option<&str>, version: Option<&str>) -> Value {
     let banner = format!(
         "Rust-Hygiene Python {program}\nPython {}\nType '%lsmagic' for magics, '?' for help.",
-        python.or(version).unwrap_or("3").lines().next().unwrap_or_default()
+        python
+            .or(version)
+            .unwrap_or("3")
+            .lines()
+            .next()
+            .unwrap_or_default()
     );
-    let docs = version.map_or_else(|| "3".to_owned(), |version| version.split('.').take(2).collect::<Vec<_>>().join("."));
+    let docs = version.map_or_else(
+        || "3".to_owned(),
+        |version| version.split('.').take(2).collect::<Vec<_>>().join("."),
+    );
     let links = [
-        ("Python Reference", format!("https://docs.python.org/{docs}")),
-        ("IPython Reference", "https://ipython.readthedocs.io/en/stable/".to_owned()),
-        ("NumPy Reference", "https://numpy.org/doc/stable/reference/".to_owned()),
-        ("SciPy Reference", "https://docs.scipy.org/doc/scipy/reference/".to_owned()),
-        ("Matplotlib Reference", "https://matplotlib.org/stable/contents.html".to_owned()),
-        ("pandas Reference", "https://pandas.pydata.org/pandas-docs/stable/".to_owned()),
+        (
+            "Python Reference",
+            format!("https://docs.python.org/{docs}"),
+        ),
+        (
+            "IPython Reference",
+            "https://ipython.readthedocs.io/en/stable/".to_owned(),
+        ),
+        (
+            "NumPy Reference",
+            "https://numpy.org/doc/stable/reference/".to_owned(),
+        ),
+        (
+            "SciPy Reference",
+            "https://docs.scipy.org/doc/scipy/reference/".to_owned(),
+        ),
+        (
+            "Matplotlib Reference",
+            "https://matplotlib.org/stable/contents.html".to_owned(),
+        ),
+        (
+            "pandas Reference",
+            "https://pandas.pydata.org/pandas-docs/stable/".to_owned(),
+        ),
     ];
     json!({
         "status": "ok",
@@ -50,7 +76,10 @@ mod tests {
 
     #[test]
     fn the_info_is_whole_before_python_has_spoken_and_after() {
-        for (python, version, expected) in [(None, None, "3"), (Some("3.12.1 (main)\n[GCC]"), Some("3.12.1"), "3.12.1")] {
+        for (python, version, expected) in [
+            (None, None, "3"),
+            (Some("3.12.1 (main)\n[GCC]"), Some("3.12.1"), "3.12.1"),
+        ] {
             let content = content("0.1.0", python, version);
             assert_eq!(content["language_info"]["version"], expected);
             assert!(content["banner"].as_str().unwrap().contains("Python 3"));

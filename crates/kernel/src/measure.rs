@@ -3,8 +3,10 @@
 use meter::Before;
 use meter::Meter;
 use meter::Reading;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use wire::Incoming;
 
 type Work<T> = Pin<Box<dyn Future<Output = (Meter, T)>>>;
 
@@ -33,7 +35,9 @@ impl Slot {
 
     /// Begins the reading before a cell. False if there is no meter.
     pub(crate) fn begin(&mut self) -> bool {
-        let Self::Resting(mut meter) = std::mem::replace(self, Self::Absent) else { return false };
+        let Self::Resting(mut meter) = std::mem::replace(self, Self::Absent) else {
+            return false;
+        };
         *self = Self::Beginning(Box::pin(async move {
             let before = meter.begin().await;
             (meter, before)
@@ -43,7 +47,9 @@ impl Slot {
 
     /// Begins the reading after a cell. False if there is no meter.
     pub(crate) fn end(&mut self, before: Before) -> bool {
-        let Self::Resting(mut meter) = std::mem::replace(self, Self::Absent) else { return false };
+        let Self::Resting(mut meter) = std::mem::replace(self, Self::Absent) else {
+            return false;
+        };
         *self = Self::Ending(Box::pin(async move {
             let reading = meter.end(before).await;
             (meter, reading)
@@ -73,5 +79,61 @@ impl Slot {
         };
         *self = Self::Resting(meter);
         measured
+    }
+}
+
+/// The meter that answers `usage_request`s, beside the one that measures cells.
+#[derive(Default)]
+pub(crate) struct Usage {
+    meter: Option<Meter>,
+    waiting: VecDeque<Incoming>,
+    asking: Option<Work<(Incoming, meter::Usage)>>,
+}
+
+impl Usage {
+    /// Forgets the interpreter that was measured.
+    pub(crate) fn forget(&mut self) {
+        self.meter = None;
+        self.asking = None;
+    }
+
+    /// Asks for the usage of the process `pid` on behalf of a request.
+    pub(crate) fn ask(&mut self, pid: u32, request: Incoming) {
+        self.waiting.push_back(request);
+        if self.asking.is_none() {
+            let options = meter::Options {
+                gpu: false,
+                reset_peak: false,
+                ..meter::Options::default()
+            };
+            let meter = self
+                .meter
+                .take()
+                .unwrap_or_else(|| Meter::new(pid, options));
+            self.go_on(meter);
+        }
+    }
+
+    fn go_on(&mut self, meter: Meter) {
+        match self.waiting.pop_front() {
+            Some(request) => {
+                self.asking = Some(Box::pin(async move {
+                    let usage = meter.usage().await;
+                    (meter, (request, usage))
+                }));
+            }
+            None => self.meter = Some(meter),
+        }
+    }
+
+    /// The next answer; waits for ever while nothing is asked. Cancel-safe.
+    pub(crate) async fn answered(&mut self) -> (Incoming, meter::Usage) {
+        let Some(asking) = &mut self.asking else {
+            return std::future::pending().await;
+        };
+        let (meter, answer) = asking.await;
+        self.asking = None;
+        self.go_on(meter);
+        answer
     }
 }

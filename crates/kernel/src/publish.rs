@@ -5,7 +5,6 @@ use bytes::Bytes;
 use interpreter::Stream;
 use serde_json::Value;
 use serde_json::json;
-use wire::Channel;
 use wire::Incoming;
 
 pub(crate) const EMPTY: Bytes = Bytes::from_static(b"{}");
@@ -26,7 +25,8 @@ impl Kernel {
             "idle" => Bytes::from_static(br#"{"execution_state":"idle"}"#),
             _ => Bytes::from_static(br#"{"execution_state":"starting"}"#),
         };
-        self.outbox.publish("status", parent, EMPTY, content, Vec::new());
+        self.outbox
+            .publish("status", parent, EMPTY, content, Vec::new());
     }
 
     pub(crate) fn busy(&self, request: &Incoming) {
@@ -42,8 +42,22 @@ impl Kernel {
         self.reply_raw(request, kind, EMPTY, to_bytes(content), Vec::new());
     }
 
-    pub(crate) fn reply_raw(&self, request: &Incoming, kind: &str, metadata: Bytes, content: Bytes, buffers: Vec<Bytes>) {
-        self.outbox.reply(request.channel, &request.origin, kind, metadata, content, buffers);
+    pub(crate) fn reply_raw(
+        &self,
+        request: &Incoming,
+        kind: &str,
+        metadata: Bytes,
+        content: Bytes,
+        buffers: Vec<Bytes>,
+    ) {
+        self.outbox.reply(
+            request.channel,
+            &request.origin,
+            kind,
+            metadata,
+            content,
+            buffers,
+        );
     }
 
     /// Answers a request as a whole: busy, reply, idle.
@@ -56,7 +70,8 @@ impl Kernel {
     /// Publishes an error as a cell's output.
     pub(crate) fn publish_error(&self, parent: Option<&Bytes>, name: &str, value: &str) {
         let content = json!({"ename": name, "evalue": value, "traceback": [format!("\u{1b}[0;31m{name}\u{1b}[0m: {value}")]});
-        self.outbox.publish("error", parent, EMPTY, to_bytes(&content), Vec::new());
+        self.outbox
+            .publish("error", parent, EMPTY, to_bytes(&content), Vec::new());
     }
 
     /// Publishes text of the interpreter as output of the request in hand, or of the last one.
@@ -68,16 +83,15 @@ impl Kernel {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
         };
-        self.outbox.publish_stream(name, text, self.text_parent.as_ref());
+        self.outbox
+            .publish_stream(name, text, self.text_parent.as_ref());
     }
 }
 
 /// The type of the reply to a request: `x_request` becomes `x_reply`.
 pub(crate) fn reply_kind(request: &str) -> String {
-    format!("{}_reply", request.strip_suffix("_request").unwrap_or(request))
-}
-
-/// True for requests that come on stdin only.
-pub(crate) fn is_stdin(request: &Incoming) -> bool {
-    request.channel == Channel::Stdin
+    format!(
+        "{}_reply",
+        request.strip_suffix("_request").unwrap_or(request)
+    )
 }

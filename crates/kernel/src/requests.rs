@@ -22,7 +22,9 @@ impl Kernel {
     pub(crate) fn receive(&mut self, request: Incoming) {
         match (request.channel, request.header.msg_type.as_str()) {
             (Channel::Stdin, "input_reply") => self.input_reply(request.content),
-            (Channel::Stdin, kind) => tracing::warn!(kind, "a message on stdin that is no input_reply"),
+            (Channel::Stdin, kind) => {
+                tracing::warn!(kind, "a message on stdin that is no input_reply")
+            }
             (_, "kernel_info_request") => self.kernel_info(request),
             (_, "shutdown_request") => self.shutdown(&request),
             (_, "interrupt_request") => {
@@ -32,9 +34,10 @@ impl Kernel {
                 self.idle(&request);
             }
             (_, "connect_request") => self.answer(&request, &self.setup.connect.clone()),
-            (Channel::Control, "usage_request") => self.usage(&request),
+            (Channel::Control, "usage_request") => self.ask_usage(request),
             (Channel::Control, kind) => {
-                let text = format!("{kind:?} is not answered on the control channel by this kernel");
+                let text =
+                    format!("{kind:?} is not answered on the control channel by this kernel");
                 self.answer(&request, &error("UnknownRequest", &text));
             }
             (Channel::Shell, _) => self.shell_request(request),
@@ -43,11 +46,15 @@ impl Kernel {
 
     fn shell_request(&mut self, request: Incoming) {
         if let Some(subshell) = request.header.subshell_id.as_deref() {
-            let text = format!("there is no subshell {subshell:?}: this kernel does not offer subshells");
+            let text =
+                format!("there is no subshell {subshell:?}: this kernel does not offer subshells");
             self.answer(&request, &error("SubshellNotFound", &text));
             return;
         }
-        let is_comm = matches!(request.header.msg_type.as_str(), "comm_open" | "comm_msg" | "comm_close");
+        let is_comm = matches!(
+            request.header.msg_type.as_str(),
+            "comm_open" | "comm_msg" | "comm_close"
+        );
         if is_comm && self.cell.as_ref().is_some_and(Cell::is_waiting_for_events) {
             self.forward(request); // an async cell serves comms while it waits
             return;
@@ -73,12 +80,16 @@ impl Kernel {
                 Life::Ready => {}
                 Life::Broken(why) => {
                     let why = why.clone();
-                    let Some(request) = self.queue.pop_front() else { return };
+                    let Some(request) = self.queue.pop_front() else {
+                        return;
+                    };
                     self.refuse(&request, &why);
                     continue;
                 }
             }
-            let Some(request) = self.queue.pop_front() else { return };
+            let Some(request) = self.queue.pop_front() else {
+                return;
+            };
             if request.header.msg_type == "execute_request" {
                 self.begin_cell(request);
             } else {
@@ -111,7 +122,11 @@ impl Kernel {
     }
 
     pub(crate) fn to_agent(&mut self, id: u64, request: &Incoming, facts: bool) {
-        let channel = if request.channel == Channel::Control { "control" } else { "shell" };
+        let channel = if request.channel == Channel::Control {
+            "control"
+        } else {
+            "shell"
+        };
         let envelope = json!({"op": "request", "id": id, "type": request.header.msg_type, "channel": channel, "facts": facts});
         let mut sections = vec![
             Bytes::from(envelope.to_string()),
@@ -135,7 +150,9 @@ impl Kernel {
                 self.receive(request);
             }
         }
-        let (cells, others) = std::mem::take(&mut self.queue).into_iter().partition(|r| r.header.msg_type == "execute_request");
+        let (cells, others) = std::mem::take(&mut self.queue)
+            .into_iter()
+            .partition(|r| r.header.msg_type == "execute_request");
         self.queue = others;
         let cells: std::collections::VecDeque<Incoming> = cells;
         for cell in cells {
@@ -166,7 +183,13 @@ impl Kernel {
         self.reply(request, "shutdown_reply", &reply);
         // Clients that did not ask learn it here (messaging specification, "Kernel shutdown").
         let parent = Some(&request.origin.header);
-        self.outbox.publish("shutdown_reply", parent, crate::publish::EMPTY, crate::publish::to_bytes(&reply), Vec::new());
+        self.outbox.publish(
+            "shutdown_reply",
+            parent,
+            crate::publish::EMPTY,
+            crate::publish::to_bytes(&reply),
+            Vec::new(),
+        );
         self.idle(request);
         self.ending = Some(Ended::Asked);
     }

@@ -4,6 +4,7 @@ use crate::Setup;
 use crate::cell::Cell;
 use crate::death::Life;
 use crate::measure::Slot;
+use crate::measure::Usage;
 use bytes::Bytes;
 use interpreter::Interpreter;
 use std::collections::HashMap;
@@ -47,7 +48,7 @@ pub struct Kernel {
     pub(crate) text_parent: Option<Bytes>,
     pub(crate) execution_count: u64,
     pub(crate) meter: Slot,
-    pub(crate) usage: Option<meter::Meter>,
+    pub(crate) usage: Usage,
     pub(crate) ledger: ledger::Session,
     /// Requests for the kernel's info that came before Python said its version.
     pub(crate) curious: Vec<Incoming>,
@@ -81,7 +82,7 @@ impl Kernel {
             text_parent: None,
             execution_count: 1,
             meter: Slot::Absent,
-            usage: None,
+            usage: Usage::default(),
             ledger,
             curious: Vec::new(),
             asked_for_input: false,
@@ -130,6 +131,7 @@ impl Kernel {
                     self.measured(measured);
                     self.pump(&mut inbox).await;
                 }
+                (request, usage) = self.usage.answered() => self.answer_usage(&request, usage),
                 event = next_event(self.interpreter.as_mut()), if !congested => {
                     self.happened(event);
                     self.pump(&mut inbox).await;
@@ -149,7 +151,7 @@ impl Kernel {
     pub(crate) fn start_timers(&mut self) {
         let now = Instant::now();
         self.flush_at = Some(now + FLUSH);
-        self.sample_at = Some(now + self.setup.config.timeline());
+        self.sample_at = Some(now + Duration::from_millis(self.setup.config.timeline_ms));
     }
 
     pub(crate) fn stop_timers(&mut self) {
@@ -170,7 +172,7 @@ impl Kernel {
             }
         }
         if self.sample_at.is_some_and(|at| at <= now) {
-            self.sample_at = Some(now + self.setup.config.timeline());
+            self.sample_at = Some(now + Duration::from_millis(self.setup.config.timeline_ms));
             self.meter.sample();
         }
     }
@@ -220,7 +222,9 @@ impl Signals {
 }
 
 async fn next_signal(signals: Option<&mut Signals>) -> Signal {
-    let Some(signals) = signals else { return std::future::pending().await };
+    let Some(signals) = signals else {
+        return std::future::pending().await;
+    };
     tokio::select! {
         _ = signals.interrupt.recv() => Signal::Interrupt,
         _ = signals.terminate.recv() => Signal::Terminate,

@@ -25,7 +25,7 @@ pub struct Setup {
     /// What was wrong with the configuration; shown once.
     pub notices: Vec<String>,
     /// Whether badges are shown, as the surroundings decide it.
-    pub badge: policy::badge_mode::Effective,
+    pub badge: policy::Effective,
     /// Version of this program.
     pub version: &'static str,
 }
