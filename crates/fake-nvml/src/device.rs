@@ -39,7 +39,7 @@ unsafe extern "C" fn nvmlDeviceGetMemoryInfo(device: Handle, memory: *mut Memory
             return found.memory_error;
         }
         // The first version has no field for what the driver keeps for itself and counts it as used.
-        let used = found.used.map(|used| used + found.reserved);
+        let used = found.used.map(|used| used.saturating_add(found.reserved));
         let answer = Memory {
             total: found.total,
             free: found.total.saturating_sub(used.unwrap_or(0)),

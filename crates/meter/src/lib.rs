@@ -33,17 +33,21 @@
 //! |---|---|
 //! | `reading` | the plain data that a reading is |
 //! | `meter` | one cell: before, samples, after |
+//! | `change` | what was read before and after becomes a delta and a peak |
 //! | `timeline` | many samples become few without losing a peak |
 //! | `gpu` | what a device tells becomes a figure with a quality |
+//! | `limit` | which memory limit binds first, and how much is left |
 //! | `usage` | the answer to a `usage_request` |
 //! | `worker` | the thread for what may be slow |
 //! | `linux` | everything that is Linux's own |
 
+mod change;
 mod gpu;
 mod limit;
 #[cfg(target_os = "linux")]
 mod linux;
 mod meter;
+mod notice;
 mod reading;
 mod timeline;
 mod usage;
@@ -53,7 +57,8 @@ mod worker;
 #[cfg(target_os = "linux")]
 use linux as platform;
 
-pub use meter::{Before, Meter, Options};
+pub use change::Before;
+pub use meter::{Meter, Options};
 pub use reading::{
     Children, FrameworkMemory, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample,
 };

@@ -7,10 +7,12 @@ use std::{
 };
 
 use crate::{
-    gpu::{self, Observation, Peaks},
+    change::{self, Before},
+    gpu,
     limit::Limits,
-    platform::{self, Process, Status},
-    reading::{Children, Gpu, Host, PeakQuality, Reading, Sample, delta, difference},
+    notice::{Notice, Notices},
+    platform::{self, Process},
+    reading::{Reading, Sample},
     timeline::Timeline,
     usage::{self, Usage},
     worker::{Family, Moment, Observed, Worker},
@@ -42,23 +44,6 @@ impl Default for Options {
             reset_peak: true,
             nvml_library: None,
         }
-    }
-}
-
-/// What was read at the start of a cell.
-#[derive(Clone, Debug, Default)]
-pub struct Before {
-    status: Option<Status>,
-    /// Whether the peak mark was set back.
-    reset: bool,
-    family: Option<Family>,
-    gpu: Vec<Observation>,
-}
-
-impl Before {
-    /// Resident bytes of the interpreter at the start of the cell.
-    pub fn resident(&self) -> Option<u64> {
-        self.status.map(|status| status.rss)
     }
 }
 
@@ -175,16 +160,20 @@ impl Meter {
             });
         }
         let (family, observed) = self.observe(Moment::End).await;
-        let mut host = host(&before, status, self.timeline.peak());
+        let mut host = change::host(&before, status, self.timeline.peak());
         if status.is_some() {
-            host.children = children(before.family, family);
+            host.children = change::children(before.family, family);
             let limit = self.with_limits(Limits::smallest);
             host.limit = limit.map(|(bytes, _)| bytes);
             host.limit_source = limit.map(|(_, source)| source);
         }
         Reading {
             host,
-            gpu: devices(&before.gpu, &observed),
+            gpu: gpu::judge(
+                &before.gpu,
+                observed.gpu.as_deref().unwrap_or_default(),
+                &observed.peaks,
+            ),
             timeline: self.timeline.finish(),
             notices: self.notices.take(),
         }
@@ -267,234 +256,54 @@ impl Meter {
     }
 }
 
-/// The host's part of a reading, without children and limit.
-fn host(before: &Before, after: Option<Status>, polled: Option<u64>) -> Host {
-    let start = before.status;
-    let change = |part: fn(&Status) -> Option<u64>| {
-        delta(after.as_ref().and_then(part), start.as_ref().and_then(part))
-    };
-    let (peak, peak_quality) = peak(before, after, polled).unzip();
-    Host {
-        before: start.map(|status| status.rss),
-        after: after.map(|status| status.rss),
-        delta: change(|status| Some(status.rss)),
-        peak,
-        peak_quality,
-        anon: change(|status| status.anon),
-        file: change(|status| status.file),
-        shmem: change(|status| status.shmem),
-        swap: change(|status| status.swap),
-        ..Host::default()
-    }
-}
-
-/// The highest of all that was seen. The system's mark counts if it was set back, or if it rose: then it is of this
-/// cell. It may lag behind the samples by what the kernel has not added up yet, so those count in any case.
-fn peak(before: &Before, after: Option<Status>, polled: Option<u64>) -> Option<(u64, PeakQuality)> {
-    let start = before.status?;
-    let mark = after.and_then(|after| after.highest);
-    let rose = mark > start.highest && start.highest.is_some();
-    let mark = mark.filter(|_| before.reset || rose);
-    let seen = after
-        .map(|after| after.rss)
-        .max(polled)
-        .max(Some(start.rss));
-    let quality = if mark.is_some() {
-        PeakQuality::Exact
-    } else {
-        PeakQuality::Sampled
-    };
-    Some((seen.max(mark)?, quality))
-}
-
-/// The change of the family, of which either end may be unknown.
-fn children(before: Option<Family>, after: Option<Family>) -> Option<Children> {
-    let after = after?;
-    Some(Children {
-        count: after.count,
-        pss: after.pss,
-        delta: before
-            .and_then(|before| before.pss)
-            .zip(after.pss)
-            .map(|(before, after)| difference(after, before)),
-    })
-}
-
-fn devices(before: &[Observation], observed: &Observed) -> Vec<Gpu> {
-    let none = Peaks::default();
-    match &observed.gpu {
-        Some(after) => gpu::judge(before, after, &observed.peaks),
-        None => gpu::judge(before, &[], &none),
-    }
-}
-
-/// Texts for the person, each kind once.
-#[derive(Debug, Default)]
-struct Notices {
-    given: Vec<Notice>,
-    waiting: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Notice {
-    PeakRefused,
-    GpuRefused,
-    NoAnswer,
-    SlowChildren,
-}
-
-impl Notices {
-    fn once(&mut self, notice: Notice, text: impl FnOnce() -> String) {
-        if !self.given.contains(&notice) {
-            self.given.push(notice);
-            self.waiting.push(text());
-        }
-    }
-
-    fn take(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.waiting)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        process::{Command, Stdio},
+    };
+
     use super::*;
+    use crate::reading::PeakQuality;
 
-    fn status(rss: u64, highest: Option<u64>) -> Option<Status> {
-        Some(Status {
-            rss,
-            highest,
-            ..Status::default()
-        })
-    }
+    #[tokio::test]
+    async fn a_refusal_to_set_the_mark_back_is_told_once_and_leaves_samples() {
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Once it has answered it takes no more memory, so its mark cannot rise.
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
 
-    fn before(reset: bool, status: Option<Status>) -> Before {
-        Before {
-            status,
-            reset,
-            ..Before::default()
+        let mut meter = Meter::new(
+            child.id(),
+            Options {
+                gpu: false,
+                ..Options::default()
+            },
+        );
+        meter.process.as_mut().unwrap().refuse_reset();
+        for told in [1, 0] {
+            let before = meter.begin().await;
+            let sampled = meter.sample();
+            let reading = meter.end(before).await;
+            assert_eq!(reading.host.peak, sampled);
+            assert_eq!(reading.host.peak_quality, Some(PeakQuality::Sampled));
+            assert_eq!(reading.notices.len(), told);
         }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
-    fn a_peak_is_exact_only_if_the_systems_mark_is_of_this_cell() {
-        use PeakQuality::{Exact, Sampled};
-        let cases = [
-            (
-                "set back",
-                true,
-                Some(90),
-                Some(50),
-                None,
-                Some((50, Exact)),
-            ),
-            (
-                "samples above a lagging mark",
-                true,
-                Some(90),
-                Some(50),
-                Some(55),
-                Some((55, Exact)),
-            ),
-            (
-                "old mark",
-                false,
-                Some(90),
-                Some(90),
-                Some(40),
-                Some((40, Sampled)),
-            ),
-            (
-                "old mark, no samples",
-                false,
-                Some(90),
-                Some(90),
-                None,
-                Some((30, Sampled)),
-            ),
-            (
-                "a new record",
-                false,
-                Some(90),
-                Some(95),
-                Some(40),
-                Some((95, Exact)),
-            ),
-            (
-                "no mark at all",
-                true,
-                None,
-                None,
-                Some(40),
-                Some((40, Sampled)),
-            ),
-            (
-                "a mark that only the end has",
-                false,
-                None,
-                Some(95),
-                None,
-                Some((30, Sampled)),
-            ),
-        ];
-        for (name, reset, mark_before, mark_after, polled, expected) in cases {
-            let before = before(reset, status(20, mark_before));
-            assert_eq!(
-                peak(&before, status(30, mark_after), polled),
-                expected,
-                "{name}"
-            );
+    fn a_meter_and_its_readings_may_move_to_another_thread() {
+        fn sendable<T: Send>(value: T) -> T {
+            value
         }
-    }
-
-    #[test]
-    fn a_process_that_ended_during_a_cell_leaves_what_was_seen_of_it() {
-        let before = before(true, status(20, Some(25)));
-        let host = host(&before, None, Some(40));
-        let expected = Host {
-            before: Some(20),
-            peak: Some(40),
-            peak_quality: Some(PeakQuality::Sampled),
-            ..Host::default()
-        };
-        assert_eq!(host, expected);
-    }
-
-    #[test]
-    fn children_change_by_what_is_known_at_both_ends() {
-        let family = |count, pss| Some(Family { count, pss });
-        for (before, after, expected) in [
-            (
-                family(0, Some(0)),
-                family(2, Some(70)),
-                Some((2, Some(70), Some(70))),
-            ),
-            (
-                family(2, Some(70)),
-                family(0, Some(0)),
-                Some((0, Some(0), Some(-70))),
-            ),
-            (
-                family(2, None),
-                family(2, Some(70)),
-                Some((2, Some(70), None)),
-            ),
-            (family(2, Some(70)), family(2, None), Some((2, None, None))),
-            (None, family(1, Some(5)), Some((1, Some(5), None))),
-            (family(1, Some(5)), None, None),
-        ] {
-            let found = children(before, after).map(|found| (found.count, found.pss, found.delta));
-            assert_eq!(found, expected);
-        }
-    }
-
-    #[test]
-    fn a_notice_is_given_once() {
-        let mut notices = Notices::default();
-        notices.once(Notice::NoAnswer, || "a".into());
-        notices.once(Notice::NoAnswer, || "b".into());
-        assert_eq!(notices.take(), ["a"]);
-        notices.once(Notice::NoAnswer, || "c".into());
-        assert!(notices.take().is_empty());
+        let mut meter = sendable(Meter::new(u32::MAX, Options::default()));
+        drop(sendable(meter.begin()));
+        drop(sendable(meter.usage()));
     }
 }

@@ -123,6 +123,12 @@ impl Process {
         file.write_all_at(b"5", 0)
     }
 
+    /// Has the system refuse [`Process::reset_highest`] from now on.
+    #[cfg(test)]
+    pub(crate) fn refuse_reset(&mut self) {
+        self.clear_refs = File::open("/dev/null").ok(); // Not open for writing.
+    }
+
     /// Whether it has children; `None` where that cannot be told quickly.
     pub(crate) fn has_children(&mut self) -> Option<bool> {
         self.children.any()
