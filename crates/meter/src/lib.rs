@@ -1,136 +1,65 @@
-//! Readings of host and GPU memory of a process tree.
+//! Readings of host and GPU memory of a process and its tree, taken from outside.
+//!
+//! A [`Meter`] follows one process, the Python interpreter. Around each cell the caller takes a reading:
+//!
+//! ```no_run
+//! # async fn cell(pid: u32) {
+//! use meter::{Meter, Options};
+//!
+//! let mut meter = Meter::new(pid, Options::default());
+//! let before = meter.begin().await;
+//! // The cell runs. A timer of the caller's calls `meter.sample()` every 10 to 50 ms.
+//! meter.sample();
+//! let reading = meter.end(before).await;
+//! println!("{:?} bytes more, {:?} at the peak", reading.host.delta, reading.host.peak);
+//! # }
+//! ```
+//!
+//! # Theory of operation
+//!
+//! The kernel keeps the highest resident size of a process (`VmHWM`) and lets its owner set that mark back
+//! (`clear_refs`), so the peak of a cell is exact and costs a write and a read, however large the process is. Where the
+//! mark cannot be set back, the samples give a lower bound, and the reading says so. What must be read between cells of
+//! a large process is therefore a handful of short files that stay open.
+//!
+//! Reading the memory of child processes, or asking a GPU driver, may take long or hang. Those go through one plain
+//! thread that the meter owns; it is started only where there is a child or a GPU, and a caller waits for it for at
+//! most two seconds. [`Meter::begin`], [`Meter::end`] and [`Meter::usage`] need a tokio runtime with its timer enabled.
+//!
+//! Nothing here fails: what could not be measured is `None` (`null` in the cell record), with a notice where the
+//! person can do something about it. Nothing here knows why memory moved.
+//!
+//! | module | is about |
+//! |---|---|
+//! | `reading` | the plain data that a reading is |
+//! | `meter` | one cell: before, samples, after |
+//! | `change` | what was read before and after becomes a delta and a peak |
+//! | `timeline` | many samples become few without losing a peak |
+//! | `gpu` | what a device tells becomes a figure with a quality |
+//! | `limit` | which memory limit binds first, and how much is left |
+//! | `usage` | the answer to a `usage_request` |
+//! | `worker` | the thread for what may be slow |
+//! | `linux` | everything that is Linux's own |
 
-use std::collections::BTreeMap;
+mod change;
+mod gpu;
+mod limit;
+#[cfg(target_os = "linux")]
+mod linux;
+mod meter;
+mod notice;
+mod reading;
+mod timeline;
+mod usage;
+mod worker;
 
-use serde::{Deserialize, Serialize};
+/// The platform that readings come from: another one needs the same plain functions and types.
+#[cfg(target_os = "linux")]
+use linux as platform;
 
-/// How the peak was obtained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PeakQuality {
-    /// The kernel's own high-water mark.
-    Exact,
-    /// The highest of some samples.
-    Sampled,
-}
-
-/// Where the limit comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitSource {
-    /// The user's configuration.
-    Policy,
-    /// A version 2 control group.
-    Cgroup2,
-    /// A version 1 control group.
-    Cgroup1,
-    /// The memory of the machine.
-    Machine,
-}
-
-/// How far a GPU figure can be trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GpuQuality {
-    /// The driver's figure of our process.
-    Process,
-    /// The device's figure, ours being the only process.
-    SoleProcess,
-    /// The change of the device's figure.
-    DeviceDelta,
-    /// The counters of a framework.
-    Framework,
-    /// Nothing could be measured.
-    #[default]
-    Unavailable,
-}
-
-/// The processes below the interpreter.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Children {
-    /// How many.
-    pub count: u64,
-    /// Proportional resident bytes.
-    pub pss: Option<u64>,
-    /// Change of `pss` in bytes.
-    pub delta: Option<i64>,
-}
-
-/// Host memory of one cell, bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Host {
-    /// Resident before the cell.
-    pub before: Option<u64>,
-    /// Resident after the cell.
-    pub after: Option<u64>,
-    /// After − before.
-    pub delta: Option<i64>,
-    /// The highest during the cell.
-    pub peak: Option<u64>,
-    /// How the peak was obtained.
-    pub peak_quality: Option<PeakQuality>,
-    /// Change of anonymous memory.
-    pub anon: Option<i64>,
-    /// Change of file-backed memory.
-    pub file: Option<i64>,
-    /// Change of shared memory.
-    pub shmem: Option<i64>,
-    /// Change of swapped memory.
-    pub swap: Option<i64>,
-    /// The processes below the interpreter.
-    pub children: Option<Children>,
-    /// The limit that applies.
-    pub limit: Option<u64>,
-    /// Where that limit comes from.
-    pub limit_source: Option<LimitSource>,
-}
-
-/// The counters of a framework on one device, bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Framework {
-    /// Held by live tensors.
-    pub live: Option<u64>,
-    /// Kept by the caching allocator.
-    pub cached: Option<u64>,
-}
-
-/// Memory of one GPU in one cell, bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Gpu {
-    /// Number of the device.
-    pub index: u32,
-    /// Name of the device.
-    pub name: String,
-    /// Used after the cell.
-    pub used: Option<u64>,
-    /// Change of `used`.
-    pub delta: Option<i64>,
-    /// The highest during the cell.
-    pub peak: Option<u64>,
-    /// How far the figures can be trusted.
-    pub quality: GpuQuality,
-    /// Counters by framework.
-    pub frameworks: BTreeMap<String, Framework>,
-}
-
-/// One point of the timeline.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// Seconds since the cell began.
-    pub t_s: f64,
-    /// Resident bytes.
-    pub rss: u64,
-}
-
-/// What was measured around one cell.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Reading {
-    /// Host memory.
-    pub host: Host,
-    /// GPU memory.
-    pub gpu: Vec<Gpu>,
-    /// Resident bytes over time.
-    pub timeline: Vec<Sample>,
-    /// Texts for the person.
-    pub notices: Vec<String>,
-}
+pub use change::Before;
+pub use meter::{Meter, Options};
+pub use reading::{
+    Children, FrameworkMemory, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample,
+};
+pub use usage::{Usage, VirtualMemory};
