@@ -148,14 +148,13 @@ fn cut_elements(
     elements: &[Range<usize>],
     marked: &[bool],
 ) -> Vec<Range<usize>> {
-    let Some(first_kept) = marked.iter().position(|marked| !marked) else {
-        return if marked.is_empty() {
-            Vec::new()
-        } else {
-            vec![array.start + 1..array.end - 1]
-        };
-    };
     let mut cuts = Vec::new();
+    let Some(first_kept) = marked.iter().position(|marked| !marked) else {
+        if !marked.is_empty() {
+            cuts.push(array.start + 1..array.end - 1);
+        }
+        return cuts;
+    };
     if first_kept > 0 {
         cuts.push(elements[0].start..elements[first_kept].start);
     }
