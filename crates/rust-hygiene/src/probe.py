@@ -23,13 +23,13 @@ def packages():
         import IPython
 
         found["ipython"] = {"version": IPython.__version__}
-    except BaseException as error:
-        found["ipython"] = {"error": "%s: %s" % (type(error).__name__, error)}
+    except BaseException as error:  # noqa: BLE001 - whatever a broken package raises is the answer
+        found["ipython"] = {"error": type(error).__name__ + ": " + str(error)}
     try:
         from importlib import metadata
 
         found["ipykernel"] = metadata.version("ipykernel")
-    except Exception:
+    except Exception:  # noqa: BLE001 - not installed, or a Python too old to tell
         found["ipykernel"] = None
     return found
 

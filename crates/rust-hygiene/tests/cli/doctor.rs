@@ -114,3 +114,19 @@ fn a_configuration_that_is_named_must_be_readable() {
         );
     }
 }
+
+#[test]
+fn a_real_python_is_understood() {
+    let ask = "import sys; print(sys.executable, '%d.%d.%d' % sys.version_info[:3])";
+    let output = std::process::Command::new("python3")
+        .args(["-c", ask])
+        .output()
+        .unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    let (python, version) = answer.trim().rsplit_once(' ').unwrap();
+    let home = Home::new();
+    let report = report(home.run(&["doctor", "--json", "--python", python]));
+    let message = check(&report, "python")["message"].as_str().unwrap();
+    assert!(message.contains(version), "{message}");
+    assert!(check(&report, "ipython")["message"].is_string());
+}
