@@ -1,0 +1,337 @@
+//! What a badge says of a record. The only place that knows the fields of the record, and where each text is cleaned.
+
+use ledger::{CellRecord, Finding};
+use meter::{Children, Gpu, Host};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::size::{Bytes, Delta};
+use crate::spark::{self, Point};
+use crate::text::Shown;
+use crate::{Options, Severity, cause, rows};
+
+/// Warning lines shown; the others are counted.
+const WARNINGS: usize = 4;
+/// Notes (notices and cleanup steps) shown.
+const NOTES: usize = 3;
+/// Longest texts in characters.
+const MESSAGE: usize = 240;
+const HINT: usize = 160;
+const NAME: usize = 40;
+const DETAIL: usize = 48;
+const REMARK: usize = 80;
+
+/// A measured figure of one space, bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Figure {
+    pub(crate) after: Option<u64>,
+    pub(crate) delta: Option<i64>,
+    pub(crate) peak: Option<u64>,
+    pub(crate) peak_is_sampled: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ChildrenView {
+    pub(crate) count: u64,
+    pub(crate) pss: Option<u64>,
+    pub(crate) delta: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GpuView {
+    pub(crate) index: u32,
+    pub(crate) figure: Figure,
+    /// What must be known to read the figure right: the device, the quality, a framework's own counters.
+    pub(crate) remark: Shown,
+}
+
+/// A finding that is worth a line.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Warning {
+    pub(crate) severity: Severity,
+    pub(crate) title: Shown,
+    pub(crate) message: Shown,
+    pub(crate) hint: Shown,
+    pub(crate) culprit: Shown,
+}
+
+/// One row of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RowView {
+    pub(crate) name: Shown,
+    pub(crate) kind: Shown,
+    pub(crate) delta: i64,
+    /// The size is a lower bound.
+    pub(crate) at_least: bool,
+    pub(crate) remark: Shown,
+    /// A warning is about this.
+    pub(crate) flagged: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct View {
+    pub(crate) wall_s: Option<f64>,
+    pub(crate) ram: Figure,
+    pub(crate) limit: Option<u64>,
+    pub(crate) children: Option<ChildrenView>,
+    pub(crate) gpus: Vec<GpuView>,
+    pub(crate) new_variables: u64,
+    pub(crate) dropped_variables: u64,
+    pub(crate) warnings: Vec<Warning>,
+    further_warnings: usize,
+    notices: Vec<Shown>,
+    steps: Vec<Shown>,
+    /// Empty where the cell is too small for a panel, as is `trace`.
+    pub(crate) rows: Vec<RowView>,
+    pub(crate) trace: Vec<Point>,
+}
+
+impl View {
+    pub(crate) fn of(record: &CellRecord, options: &Options) -> Self {
+        let mut warnings: Vec<(&Finding, Severity)> = record
+            .findings
+            .iter()
+            .filter_map(|f| Some((f, severity(f, options)?)))
+            .collect();
+        // The record has the worst first; this only keeps a leak from standing below something that is merely notable.
+        warnings.sort_by_key(|&(_, severity)| std::cmp::Reverse(severity));
+        let further_warnings = warnings.len().saturating_sub(WARNINGS);
+        let warnings: Vec<Warning> = warnings
+            .into_iter()
+            .take(WARNINGS)
+            .map(|(f, s)| warning(f, s))
+            .collect();
+        let details = !warnings.is_empty() || largest_delta(record) >= options.details_delta;
+        Self {
+            wall_s: record.wall_s,
+            ram: ram(&record.host),
+            limit: record.host.limit,
+            children: record.host.children.as_ref().map(children),
+            gpus: record.gpu.iter().map(gpu).collect(),
+            new_variables: record.counts.new,
+            dropped_variables: record.counts.dropped,
+            further_warnings,
+            notices: record
+                .notices
+                .iter()
+                .take(NOTES)
+                .map(|text| Shown::new(text, MESSAGE))
+                .collect(),
+            steps: record.steps.iter().take(NOTES).map(step).collect(),
+            rows: if details {
+                rows::of(variables(record), ledger_rows(record), &warnings)
+            } else {
+                Vec::new()
+            },
+            trace: if details { trace(record) } else { Vec::new() },
+            warnings,
+        }
+    }
+
+    pub(crate) fn severity(&self) -> Severity {
+        self.warnings
+            .iter()
+            .map(|w| w.severity)
+            .max()
+            .unwrap_or(Severity::Quiet)
+    }
+
+    /// A sentence about the warnings that found no place.
+    pub(crate) fn more_warnings(&self) -> Option<String> {
+        (self.further_warnings > 0)
+            .then(|| format!("{} more findings: %hygiene leaks", self.further_warnings))
+    }
+
+    /// Titles and texts of what is neither a figure nor a warning.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = (&'static str, &Shown)> {
+        let steps = self.steps.iter().map(|text| ("Cleaned up", text));
+        steps.chain(self.notices.iter().map(|text| ("Note", text)))
+    }
+}
+
+/// The largest change of any space in bytes.
+pub(crate) fn largest_delta(record: &CellRecord) -> u64 {
+    let children = record.host.children.as_ref().and_then(|c| c.delta);
+    let gpus = record.gpu.iter().map(|gpu| gpu.delta);
+    gpus.chain([record.host.delta, children])
+        .flatten()
+        .map(i64::unsigned_abs)
+        .max()
+        .unwrap_or(0)
+}
+
+/// How loud a finding is; `None` if it gets no line. A guess never makes a warning (cell record, "A finding"). An intended large
+/// load is no news either: the figures say it.
+fn severity(finding: &Finding, options: &Options) -> Option<Severity> {
+    if word(&finding.confidence) == "possible" {
+        None
+    } else if finding.leak {
+        Some(Severity::Leak)
+    } else {
+        let news = word(&finding.cause) != "user_growth" && finding.bytes >= options.details_delta;
+        news.then_some(Severity::Notable)
+    }
+}
+
+fn warning(finding: &Finding, severity: Severity) -> Warning {
+    let title = match severity {
+        Severity::Leak if word(&finding.confidence) == "certain" => Shown::own("Leak"),
+        Severity::Leak => Shown::own("Leak suspected"),
+        _ => cause::title(&word(&finding.cause)),
+    };
+    let culprit = Shown::new(&finding.culprit.name, NAME);
+    let mut message = Shown::new(&finding.message, MESSAGE);
+    if message.is_empty() {
+        message = Shown::own(format!(
+            "{} holds {}.",
+            culprit.text(),
+            Bytes(finding.bytes)
+        ));
+    }
+    Warning {
+        severity,
+        title,
+        message,
+        hint: Shown::new(&word(&finding.hint), HINT),
+        culprit,
+    }
+}
+
+fn ram(host: &Host) -> Figure {
+    Figure {
+        after: host.after,
+        delta: host.delta,
+        peak: host.peak,
+        peak_is_sampled: word(&host.peak_quality) == "sampled",
+    }
+}
+
+fn children(children: &Children) -> ChildrenView {
+    ChildrenView {
+        count: children.count,
+        pss: children.pss,
+        delta: children.delta,
+    }
+}
+
+fn gpu(gpu: &Gpu) -> GpuView {
+    let mut remark = format!("GPU{}: {}", gpu.index, Shown::new(&gpu.name, NAME).text());
+    if let Some(used) = gpu.used {
+        remark.push_str(&format!(", {} in use", Bytes(used)));
+    }
+    match word(&gpu.quality).as_str() {
+        "device_delta" => remark.push_str(", figures of the whole device"),
+        "framework" => remark.push_str(", figures of the framework"),
+        _ => {}
+    }
+    for (name, counters) in gpu.frameworks.iter().take(2) {
+        if let (Some(live), Some(cached)) = (counters.live, counters.cached) {
+            let name = Shown::new(name, NAME);
+            remark.push_str(&format!(
+                "; {}: {} live, {} cached",
+                name.text(),
+                Bytes(live),
+                Bytes(cached)
+            ));
+        }
+    }
+    let figure = Figure {
+        after: gpu.used,
+        delta: gpu.delta,
+        peak: gpu.peak,
+        peak_is_sampled: true,
+    };
+    GpuView {
+        index: gpu.index,
+        figure,
+        remark: Shown::own(remark),
+    }
+}
+
+fn step(step: &ledger::Step) -> Shown {
+    let host = step.released.host.unwrap_or_default();
+    let gpu = step.released.gpu.unwrap_or_default();
+    let mut text = Shown::new(&word(&step.step), NAME).text().to_owned();
+    let amounts: Vec<String> = [(host, ""), (gpu, " of GPU memory")]
+        .into_iter()
+        .filter(|&(bytes, _)| bytes > 0)
+        .map(|(bytes, of)| format!("{}{of}", Bytes(bytes.unsigned_abs())))
+        .collect();
+    let gave = if amounts.is_empty() {
+        "nothing".to_owned()
+    } else {
+        amounts.join(" and ")
+    };
+    text.push_str(&format!(" gave back {gave}"));
+    let trigger = word(&step.trigger);
+    if !trigger.is_empty() {
+        text.push_str(&format!(" ({})", Shown::new(&trigger, NAME).text()));
+    }
+    Shown::own(text)
+}
+
+/// The variables that changed.
+fn variables(record: &CellRecord) -> Vec<RowView> {
+    let row = |v: &ledger::Variable| RowView {
+        name: Shown::new(&v.name, NAME),
+        kind: Shown::new(
+            &format!("{} {}", v.type_, v.detail.as_deref().unwrap_or_default()),
+            DETAIL,
+        ),
+        delta: v.delta,
+        at_least: v.at_least,
+        remark: Shown::new(&word(&v.change), REMARK),
+        flagged: false,
+    };
+    record.variables.iter().map(row).collect()
+}
+
+/// The rows of the ledger, largest first as far as they matter, and its residue.
+fn ledger_rows(record: &CellRecord) -> Option<rows::LedgerView> {
+    let ledger = record.ledger.as_ref()?;
+    let row = |row: &ledger::Row| {
+        let space = word(&row.space);
+        let mut kind = cause::title(&word(&row.cause)).text().to_owned();
+        if space != "host" && !space.is_empty() {
+            kind.push_str(&format!(" on {}", space.to_uppercase()));
+        }
+        let row_view = RowView {
+            name: Shown::new(&row.owner, NAME),
+            kind: Shown::new(&kind, DETAIL),
+            delta: row.bytes,
+            at_least: false,
+            remark: Shown::new(&word(&row.evidence), REMARK),
+            flagged: false,
+        };
+        (row_view, word(&row.cause) == "user_growth")
+    };
+    Some(rows::LedgerView {
+        rows: ledger.rows.iter().map(row).collect(),
+        residue: ledger.residue,
+        explained: ledger.explained.filter(|part| (0.0..=1.0).contains(part)),
+    })
+}
+
+fn trace(record: &CellRecord) -> Vec<Point> {
+    spark::reduce(record.timeline.iter().map(|sample| Point {
+        t_s: sample.t_s,
+        bytes: sample.rss,
+    }))
+}
+
+/// The word that a field is written as in the record, whether its type is text, an enumeration or optional.
+fn word<T: Serialize>(field: &T) -> String {
+    match serde_json::to_value(field) {
+        Ok(Value::String(text)) => text,
+        Ok(Value::Null) | Err(_) => String::new(),
+        Ok(other) => other.to_string(),
+    }
+}
+
+impl RowView {
+    /// The change as it is written in the table.
+    pub(crate) fn amount(&self) -> String {
+        let bound = if self.at_least { "\u{2265} " } else { "" };
+        format!("{bound}{}", Delta(self.delta))
+    }
+}
