@@ -210,7 +210,7 @@ fn bar(row: &RowView, largest: u64) -> String {
     let opacity = if row.delta < 0 { ";opacity:.45" } else { "" };
     format!(
         "<span style=\"display:inline-block;width:90px;height:6px;border-radius:3px;background:rgba(128,128,128,.18);\
-         vertical-align:middle;text-align:left;line-height:0\"><span style=\"display:inline-block;width:{part}%;height:6px;\
+         vertical-align:middle;line-height:0\"><span style=\"display:inline-block;width:{part}%;height:6px;\
          border-radius:3px;background:{colour};vertical-align:top{opacity}\"></span></span>"
     )
 }

@@ -11,6 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 const POINTS: usize = 24;
 pub(crate) const WIDTH: u32 = 220;
 pub(crate) const HEIGHT: u32 = 34;
+/// Where the curve ends.
+const RIGHT: u32 = WIDTH - 3;
 /// Later than any cell; beyond it a time is a mistake.
 const LATEST_S: f64 = 1e9;
 
@@ -50,7 +52,7 @@ pub(crate) fn reduce(points: impl Iterator<Item = Point>) -> Vec<Point> {
 
 /// The curve as an image address. The base line is zero bytes, so that a small change of a large process looks small.
 pub(crate) fn data_uri(points: &[Point], colour: &str) -> String {
-    let (w, h) = (f64::from(WIDTH), f64::from(HEIGHT));
+    let h = f64::from(HEIGHT);
     let top = points.iter().map(|p| p.bytes).max().unwrap_or(0).max(1) as f64;
     let start = points.first().map_or(0.0, |p| p.t_s);
     let span = points.last().map_or(0.0, |p| p.t_s) - start;
@@ -63,8 +65,8 @@ pub(crate) fn data_uri(points: &[Point], colour: &str) -> String {
         } else {
             i as f64 / steps
         };
-        // The circle of the peak must fit in at each edge.
-        let x = 3.0 + part * (w - 6.0);
+        // The peak is often the last point: its circle must fit in.
+        let x = part * f64::from(RIGHT);
         let y = h - 2.0 - p.bytes as f64 / top * (h - 6.0);
         if y < peak_y {
             (peak_x, peak_y) = (x, y);
@@ -72,9 +74,8 @@ pub(crate) fn data_uri(points: &[Point], colour: &str) -> String {
         // Writing to a string does not fail.
         let _ = write!(line, "{}{x:.1},{y:.1}", if i == 0 { "" } else { " " });
     }
-    let (left, right) = (3, WIDTH - 3);
     let svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"><polygon points="{left},{HEIGHT} {line} {right},{HEIGHT}" fill="{colour}" fill-opacity=".16"/><polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-linejoin="round"/><circle cx="{peak_x:.1}" cy="{peak_y:.1}" r="2.4" fill="{colour}"/></svg>"#
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"><polygon points="0,{HEIGHT} {line} {RIGHT},{HEIGHT}" fill="{colour}" fill-opacity=".16"/><polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-linejoin="round"/><circle cx="{peak_x:.1}" cy="{peak_y:.1}" r="2.4" fill="{colour}"/></svg>"#
     );
     format!("data:image/svg+xml;base64,{}", STANDARD.encode(svg))
 }
@@ -148,9 +149,9 @@ mod tests {
             .unwrap();
         let svg = String::from_utf8(svg).unwrap();
         assert!(
-            svg.contains(r#"<polyline points="3.0,32.0 74.3,4.0 145.7,32.0 217.0,32.0""#),
+            svg.contains(r#"<polyline points="0.0,32.0 72.3,4.0 144.7,32.0 217.0,32.0""#),
             "{svg}"
         );
-        assert!(svg.contains(r#"<circle cx="74.3" cy="4.0""#), "{svg}");
+        assert!(svg.contains(r#"<circle cx="72.3" cy="4.0""#), "{svg}");
     }
 }
