@@ -12,8 +12,7 @@ pub(crate) const BLUE: &str = "#3b82f6";
 
 pub(crate) const SANS: &str =
     "font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif";
-const MONO: &str =
-    "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace";
+const MONO: &str = "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace";
 
 /// Colour of what a severity draws: the sign, the curve.
 pub(crate) fn colour(severity: Severity) -> &'static str {
@@ -51,7 +50,7 @@ pub(crate) fn name() -> String {
 }
 
 pub(crate) const TABLE: &str =
-    "border-collapse:collapse;border:none;margin:2px 0 4px 0;width:auto;background:transparent;font-size:11.5px";
+    "border-collapse:collapse;border:none;margin:2px 0 4px 0;width:auto;background:transparent";
 
 /// A cell of the table; `more` adds to or replaces its properties.
 pub(crate) fn cell(more: &[(&str, &str)]) -> String {
@@ -59,6 +58,7 @@ pub(crate) fn cell(more: &[(&str, &str)]) -> String {
         ("border", "none"),
         ("padding", "1px 10px 1px 0"),
         ("text-align", "left"),
+        ("font-size", "11.5px"),
         ("line-height", "1.5"),
         ("vertical-align", "middle"),
         ("white-space", "nowrap"),
