@@ -1,0 +1,133 @@
+//! What can be configured, with its defaults.
+
+use std::path::PathBuf;
+
+/// When a badge is shown under a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BadgeMode {
+    /// Decided by where the kernel runs, see [`crate::resolve`].
+    #[default]
+    Auto,
+    /// After every cell that moved memory.
+    Output,
+    /// Only with a warning.
+    Warn,
+    /// Never as an output; the record in the reply's metadata is drawn by an extension.
+    Metadata,
+    /// Never.
+    Off,
+}
+
+impl BadgeMode {
+    /// Every mode and the word for it.
+    pub const WORDS: [(&str, Self); 5] = [
+        ("auto", Self::Auto),
+        ("output", Self::Output),
+        ("warn", Self::Warn),
+        ("metadata", Self::Metadata),
+        ("off", Self::Off),
+    ];
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What failed.
+    Error,
+    /// And what was survived.
+    #[default]
+    Warn,
+    /// And what happened.
+    Info,
+    /// And how.
+    Debug,
+    /// And every message.
+    Trace,
+}
+
+impl LogLevel {
+    /// Every level and the word for it.
+    pub const WORDS: [(&str, Self); 6] = [
+        ("off", Self::Off),
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+/// From which size on something is a finding, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Held by the output history (`Out`, `_`, `__`, `___`).
+    pub out_bytes: u64,
+    /// Held by the frames of a traceback.
+    pub traceback_bytes: u64,
+    /// Grown by each run of the same cell.
+    pub growth_bytes: u64,
+}
+
+/// Where the log goes and how much of it there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// How much.
+    pub level: LogLevel,
+    /// Where to; `None` is standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// The configuration in force. Each field is a key; see [`crate::KEYS`] and `docs/configuration.md`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// When a badge is shown.
+    pub badge: BadgeMode,
+    /// A smaller change, in bytes, gets no badge unless there is a warning.
+    pub min_delta: u64,
+    /// A change of at least this many bytes gets the details panel.
+    pub details_delta: u64,
+    /// Whether cells are measured at all.
+    pub measure: bool,
+    /// Whether the high-water mark may be reset before a cell.
+    pub reset_peak: bool,
+    /// Whether GPUs are read.
+    pub gpu: bool,
+    /// Milliseconds between two samples of the timeline, 10 to 1000.
+    pub timeline_ms: u64,
+    /// The limit that shares are shown of, in bytes; `None` takes the one that the system sets.
+    pub memory_limit: Option<u64>,
+    /// Milliseconds that explaining a notable cell may take, 0 to 10 000.
+    pub explain_budget_ms: u64,
+    /// Sizes of findings.
+    pub finding: Finding,
+    /// The interpreter to run; `None` searches for one.
+    pub python: Option<PathBuf>,
+    /// The log.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            badge: BadgeMode::default(),
+            min_delta: MIB,
+            details_delta: MIB,
+            measure: true,
+            reset_peak: true,
+            gpu: true,
+            timeline_ms: 50,
+            memory_limit: None,
+            explain_budget_ms: 100,
+            finding: Finding {
+                out_bytes: 10 * MIB,
+                traceback_bytes: 10 * MIB,
+                growth_bytes: 10 * MIB,
+            },
+            python: None,
+            log: Log::default(),
+        }
+    }
+}

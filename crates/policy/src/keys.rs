@@ -1,0 +1,198 @@
+//! Every key: what it is for, what it allows, how it is read and written.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::config::{BadgeMode, Config, LogLevel};
+use crate::load::ENV_PREFIX;
+use crate::size::print_size;
+use crate::value::{self, Raw};
+
+type Set = fn(&mut Config, &Raw<'_>, Option<&Path>) -> Result<(), String>;
+
+/// One key of the configuration.
+pub struct Key {
+    /// As it is written in a file and on the command line; a dot stands for a table.
+    pub name: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    /// What may be written.
+    pub allowed: &'static str,
+    /// Whether a project's file may set it. What names a program to run or a file to write to may come from the user only:
+    /// a kernel starts as soon as a notebook is opened, before anyone has looked at the folder.
+    pub in_project: bool,
+    pub(crate) set: Set,
+    print: fn(&Config) -> String,
+}
+
+impl Key {
+    /// The environment variable for it.
+    #[must_use]
+    pub fn env_name(&self) -> String {
+        format!("{ENV_PREFIX}{}", self.name.to_uppercase().replace('.', "_"))
+    }
+
+    /// Its value in `config`, as TOML.
+    #[must_use]
+    pub fn print(&self, config: &Config) -> String {
+        (self.print)(config)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+const SIZE: &str = "a size such as \"4 GiB\", \"500MB\" or a number of bytes";
+
+/// Every key, in the order of the documentation; those of a table stand together at the end.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "badge",
+        doc: "When a badge is shown under a cell. \"auto\" decides by where the kernel runs.",
+        allowed: "\"auto\", \"output\", \"warn\", \"metadata\" or \"off\"",
+        in_project: true,
+        set: |c, raw, _| value::word(raw, &BadgeMode::WORDS).map(|v| c.badge = v),
+        print: |c| word(&BadgeMode::WORDS, c.badge),
+    },
+    Key {
+        name: "min_delta",
+        doc: "A cell that changed memory by less gets no badge, unless there is a warning. 0 shows every cell.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.min_delta = v),
+        print: |c| size(c.min_delta),
+    },
+    Key {
+        name: "details_delta",
+        doc: "From this change on the badge has a panel with the curve and the table of who holds what.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.details_delta = v),
+        print: |c| size(c.details_delta),
+    },
+    Key {
+        name: "measure",
+        doc: "Whether cells are measured. Without it there are no records, badges or findings.",
+        allowed: "true or false",
+        in_project: true,
+        set: |c, raw, _| value::switch(raw).map(|v| c.measure = v),
+        print: |c| c.measure.to_string(),
+    },
+    Key {
+        name: "reset_peak",
+        doc: "Whether the process's high-water mark is reset before each cell. This makes peaks exact; its side effect is that \
+              ru_maxrss and VmHWM, read by the program itself, then start anew with each cell. Without it peaks are sampled.",
+        allowed: "true or false",
+        in_project: true,
+        set: |c, raw, _| value::switch(raw).map(|v| c.reset_peak = v),
+        print: |c| c.reset_peak.to_string(),
+    },
+    Key {
+        name: "gpu",
+        doc: "Whether GPU memory is read.",
+        allowed: "true or false",
+        in_project: true,
+        set: |c, raw, _| value::switch(raw).map(|v| c.gpu = v),
+        print: |c| c.gpu.to_string(),
+    },
+    Key {
+        name: "timeline_ms",
+        doc: "Milliseconds between two samples of the curve.",
+        allowed: "a whole number from 10 to 1000",
+        in_project: true,
+        set: |c, raw, _| value::number(raw, 10, 1000).map(|v| c.timeline_ms = v),
+        print: |c| c.timeline_ms.to_string(),
+    },
+    Key {
+        name: "memory_limit",
+        doc: "The limit that the badge shows a share of. \"none\" takes the one that the control group or the machine sets. \
+              It is shown, not enforced.",
+        allowed: "a size, or \"none\"",
+        in_project: true,
+        set: |c, raw, _| value::optional_size(raw).map(|v| c.memory_limit = v),
+        print: |c| c.memory_limit.map_or_else(|| text("none"), size),
+    },
+    Key {
+        name: "explain_budget_ms",
+        doc: "Milliseconds that explaining a notable cell may take. 0 turns explanations off.",
+        allowed: "a whole number from 0 to 10000",
+        in_project: true,
+        set: |c, raw, _| value::number(raw, 0, 10_000).map(|v| c.explain_budget_ms = v),
+        print: |c| c.explain_budget_ms.to_string(),
+    },
+    Key {
+        name: "python",
+        doc: "The interpreter to run: a path, or a name on PATH. \"auto\" takes that of the active environment. Not in a \
+              project's file.",
+        allowed: "a path, or \"auto\"",
+        in_project: false,
+        set: |c, raw, base| value::path(raw, "auto", base).map(|v| c.python = v),
+        print: |c| path(c.python.as_ref(), "auto"),
+    },
+    Key {
+        name: "finding.out_bytes",
+        doc: "From this size on, what only the output history holds (Out, _, __, ___) is a finding.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.finding.out_bytes = v),
+        print: |c| size(c.finding.out_bytes),
+    },
+    Key {
+        name: "finding.traceback_bytes",
+        doc: "From this size on, what only the frames of a traceback hold is a finding.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.finding.traceback_bytes = v),
+        print: |c| size(c.finding.traceback_bytes),
+    },
+    Key {
+        name: "finding.growth_bytes",
+        doc: "From this size on, what each run of the same cell adds is a finding.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.finding.growth_bytes = v),
+        print: |c| size(c.finding.growth_bytes),
+    },
+    Key {
+        name: "log.level",
+        doc: "How much is logged.",
+        allowed: "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        in_project: true,
+        set: |c, raw, _| value::word(raw, &LogLevel::WORDS).map(|v| c.log.level = v),
+        print: |c| word(&LogLevel::WORDS, c.log.level),
+    },
+    Key {
+        name: "log.file",
+        doc: "The file that the log is appended to. \"none\" is standard error. Not in a project's file.",
+        allowed: "a path, or \"none\"",
+        in_project: false,
+        set: |c, raw, base| value::path(raw, "none", base).map(|v| c.log.file = v),
+        print: |c| path(c.log.file.as_ref(), "none"),
+    },
+];
+
+fn text(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn size(bytes: u64) -> String {
+    text(&print_size(bytes))
+}
+
+fn word<T: Copy + PartialEq>(words: &[(&str, T)], value: T) -> String {
+    text(
+        words
+            .iter()
+            .find(|(_, v)| *v == value)
+            .map_or("", |(word, _)| word),
+    )
+}
+
+fn path(path: Option<&PathBuf>, none: &str) -> String {
+    path.map_or_else(|| text(none), |path| text(&path.to_string_lossy()))
+}
