@@ -8,6 +8,8 @@ const TITLE: usize = 40;
 /// A title for `cause`. A cause that is not in the list is shown as its own name, `new_cause` as `New cause`.
 pub(crate) fn title(cause: &str) -> Shown {
     let known = match cause {
+        "variables" => "Variables",
+        "mapped_files" => "Mapped files",
         "user_growth" => "Growing variable",
         "ipython_refs" => "Kept by the output history",
         "traceback_refs" => "Kept by a traceback",

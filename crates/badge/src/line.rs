@@ -9,7 +9,7 @@ const PEAK_SAYS_MORE: u64 = 1 << 20;
 /// Child processes are mentioned from this change on.
 const CHILDREN_SAY_MORE: u64 = 1 << 20;
 /// From this share of the limit on, in per cent, the limit is mentioned.
-const NEAR_LIMIT: u128 = 70;
+const NEAR_LIMIT: u64 = 70;
 /// GPUs that get a segment of their own.
 const GPUS: usize = 4;
 
@@ -95,10 +95,11 @@ fn figure(label: &str, figure: &Figure) -> Option<Segment> {
 
 fn share_of_limit(view: &View) -> Option<Segment> {
     let limit = view.limit.filter(|&limit| limit > 0)?;
-    let used = u128::from(view.ram.after?)
-        + u128::from(view.children.as_ref().and_then(|c| c.pss).unwrap_or(0));
-    let share = used * 100 / u128::from(limit);
-    (share >= NEAR_LIMIT).then(|| Segment::of("", format!("{share} % of {} limit", Bytes(limit))))
+    let share = view.limit_share.filter(|&share| share >= NEAR_LIMIT)?;
+    Some(Segment::of(
+        "",
+        format!("{share} % of {} limit", Bytes(limit)),
+    ))
 }
 
 /// A machine with eight GPUs of which one is in use gets one segment, not eight.

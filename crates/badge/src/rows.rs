@@ -17,22 +17,16 @@ pub(crate) struct LedgerView {
     pub(crate) explained: Option<f64>,
 }
 
-/// The rows of the ledger, with what the variables know of them; without a ledger, the variables.
+/// The rows of the ledger, with what the variables know of them; without any, the variables.
 pub(crate) fn of(
     variables: Vec<RowView>,
-    ledger: Option<LedgerView>,
+    ledger: LedgerView,
     warnings: &[Warning],
 ) -> Vec<RowView> {
-    let (parts, residue) = match ledger {
-        Some(ledger) => {
-            let residue = ledger.residue.map(|bytes| residue(bytes, ledger.explained));
-            if ledger.rows.is_empty() {
-                (variables, residue)
-            } else {
-                (merge(ledger.rows, &variables), residue)
-            }
-        }
-        None => (variables, None),
+    let parts = if ledger.rows.is_empty() {
+        variables
+    } else {
+        merge(ledger.rows, &variables)
     };
     let mut rows = largest(parts);
     for row in &mut rows {
@@ -40,7 +34,7 @@ pub(crate) fn of(
             .iter()
             .any(|w| w.culprit == row.name && !row.name.is_empty());
     }
-    rows.extend(residue);
+    rows.extend(ledger.residue.map(|bytes| residue(bytes, ledger.explained)));
     rows
 }
 

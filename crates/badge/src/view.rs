@@ -33,7 +33,6 @@ pub(crate) struct Figure {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ChildrenView {
     pub(crate) count: u64,
-    pub(crate) pss: Option<u64>,
     pub(crate) delta: Option<i64>,
 }
 
@@ -73,6 +72,8 @@ pub(crate) struct View {
     pub(crate) wall_s: Option<f64>,
     pub(crate) ram: Figure,
     pub(crate) limit: Option<u64>,
+    /// Of the limit, in per cent.
+    pub(crate) limit_share: Option<u64>,
     pub(crate) children: Option<ChildrenView>,
     pub(crate) gpus: Vec<GpuView>,
     pub(crate) new_variables: u64,
@@ -106,6 +107,7 @@ impl View {
             wall_s: record.wall_s,
             ram: ram(&record.host),
             limit: record.host.limit,
+            limit_share: limit_share(record),
             children: record.host.children.as_ref().map(children),
             gpus: record.gpu.iter().map(gpu).collect(),
             new_variables: record.counts.new,
@@ -168,9 +170,14 @@ fn severity(finding: &Finding, options: &Options) -> Option<Severity> {
     } else if finding.leak {
         Some(Severity::Leak)
     } else {
-        let news = word(&finding.cause) != "user_growth" && finding.bytes >= options.details_delta;
+        let news = !is_variable(&word(&finding.cause)) && finding.bytes >= options.details_delta;
         news.then_some(Severity::Notable)
     }
+}
+
+/// Whether a cause is nothing but variables of the user, which the table shows by their types.
+fn is_variable(cause: &str) -> bool {
+    matches!(cause, "variables" | "user_growth")
 }
 
 fn warning(finding: &Finding, severity: Severity) -> Warning {
@@ -197,6 +204,12 @@ fn warning(finding: &Finding, severity: Severity) -> Warning {
     }
 }
 
+/// A share past any sense is cut off, so that it fits the line.
+fn limit_share(record: &CellRecord) -> Option<u64> {
+    let percent = record.limit_share? * 100.0;
+    (percent >= 0.0).then_some(percent.min(999.0) as u64)
+}
+
 fn ram(host: &Host) -> Figure {
     Figure {
         after: host.after,
@@ -209,21 +222,20 @@ fn ram(host: &Host) -> Figure {
 fn children(children: &Children) -> ChildrenView {
     ChildrenView {
         count: children.count,
-        pss: children.pss,
         delta: children.delta,
     }
 }
 
 fn gpu(gpu: &Gpu) -> GpuView {
-    let mut remark = format!("GPU{}: {}", gpu.index, Shown::new(&gpu.name, NAME).text());
-    if let Some(used) = gpu.used {
-        remark.push_str(&format!(", {} in use", Bytes(used)));
-    }
+    let mut said = vec![Shown::new(&word(&gpu.name), NAME).text().to_owned()];
+    said.extend(gpu.used.map(|used| format!("{} in use", Bytes(used))));
     match word(&gpu.quality).as_str() {
-        "device_delta" => remark.push_str(", figures of the whole device"),
-        "framework" => remark.push_str(", figures of the framework"),
+        "device_delta" => said.push("figures of the whole device".to_owned()),
+        "framework" => said.push("figures of the framework".to_owned()),
         _ => {}
     }
+    said.retain(|part| !part.is_empty());
+    let mut remark = format!("GPU{}: {}", gpu.index, said.join(", "));
     for (name, counters) in gpu.frameworks.iter().take(2) {
         if let (Some(live), Some(cached)) = (counters.live, counters.cached) {
             let name = Shown::new(name, NAME);
@@ -248,7 +260,7 @@ fn gpu(gpu: &Gpu) -> GpuView {
     }
 }
 
-fn step(step: &ledger::Step) -> Shown {
+fn step(step: &ledger::StepDone) -> Shown {
     let host = step.released.host.unwrap_or_default();
     let gpu = step.released.gpu.unwrap_or_default();
     let mut text = Shown::new(&word(&step.step), NAME).text().to_owned();
@@ -272,12 +284,9 @@ fn step(step: &ledger::Step) -> Shown {
 
 /// The variables that changed.
 fn variables(record: &CellRecord) -> Vec<RowView> {
-    let row = |v: &ledger::Variable| RowView {
+    let row = |v: &ledger::VariableChange| RowView {
         name: Shown::new(&v.name, NAME),
-        kind: Shown::new(
-            &format!("{} {}", v.type_, v.detail.as_deref().unwrap_or_default()),
-            DETAIL,
-        ),
+        kind: Shown::new(&format!("{} {}", v.type_name, v.detail), DETAIL),
         delta: v.delta,
         at_least: v.at_least,
         remark: Shown::new(&word(&v.change), REMARK),
@@ -287,8 +296,8 @@ fn variables(record: &CellRecord) -> Vec<RowView> {
 }
 
 /// The rows of the ledger, largest first as far as they matter, and its residue.
-fn ledger_rows(record: &CellRecord) -> Option<rows::LedgerView> {
-    let ledger = record.ledger.as_ref()?;
+fn ledger_rows(record: &CellRecord) -> rows::LedgerView {
+    let ledger = &record.ledger;
     let row = |row: &ledger::Row| {
         let space = word(&row.space);
         let mut kind = cause::title(&word(&row.cause)).text().to_owned();
@@ -303,13 +312,13 @@ fn ledger_rows(record: &CellRecord) -> Option<rows::LedgerView> {
             remark: Shown::new(&word(&row.evidence), REMARK),
             flagged: false,
         };
-        (row_view, word(&row.cause) == "user_growth")
+        (row_view, is_variable(&word(&row.cause)))
     };
-    Some(rows::LedgerView {
+    rows::LedgerView {
         rows: ledger.rows.iter().map(row).collect(),
         residue: ledger.residue,
         explained: ledger.explained.filter(|part| (0.0..=1.0).contains(part)),
-    })
+    }
 }
 
 fn trace(record: &CellRecord) -> Vec<Point> {

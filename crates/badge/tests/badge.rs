@@ -88,18 +88,18 @@ fn a_sampled_peak_is_a_lower_bound_and_says_so() {
 #[test]
 fn the_limit_is_mentioned_from_seventy_per_cent_on() {
     let table = [
-        (json!(10 * GIB), 7 * GIB - 1, None),
-        (json!(10 * GIB), 7 * GIB, Some("70 % of 10.0 GiB limit")),
-        (json!(8 * GIB), 6 * GIB, Some("75 % of 8.0 GiB limit")),
-        (json!(8 * GIB), 9 * GIB, Some("112 % of 8.0 GiB limit")),
-        (json!(0), GIB, None),
-        (Value::Null, GIB, None),
+        (json!(8 * GIB), json!(0.699_9), None),
+        (json!(8 * GIB), json!(0.7), Some("70 % of 8.0 GiB limit")),
+        (json!(8 * GIB), json!(0.759), Some("75 % of 8.0 GiB limit")),
+        (json!(8 * GIB), json!(1.125), Some("112 % of 8.0 GiB limit")),
+        (json!(8 * GIB), json!(1e300), Some("999 % of 8.0 GiB limit")),
+        (json!(8 * GIB), json!(-1.0), None),
+        (json!(8 * GIB), Value::Null, None),
+        (json!(0), json!(1.0), None),
+        (Value::Null, json!(1.0), None),
     ];
-    for (limit, after, said) in table {
-        let line = line(
-            "quiet",
-            &[("/host/limit", limit), ("/host/after", json!(after))],
-        );
+    for (limit, share, said) in table {
+        let line = line("quiet", &[("/host/limit", limit), ("/limit_share", share)]);
         match said {
             Some(said) => assert!(line.contains(said), "{line}"),
             None => assert!(!line.contains("limit"), "{line}"),
@@ -275,7 +275,7 @@ fn a_quiet_badge_is_under_one_kilobyte_and_a_panel_under_nine() {
 
 #[test]
 fn the_table_has_eight_rows_and_the_residue_and_the_smaller_rows_are_added_up() {
-    let row = |i: i64| json!({"space": "host", "cause": "user_growth", "owner": format!("v{i}"), "bytes": i << 20, "evidence": ""});
+    let row = |i: i64| json!({"space": "host", "cause": "variables", "owner": format!("v{i}"), "bytes": i << 20, "evidence": ""});
     let rows: Vec<Value> = (1..=20).map(row).collect();
     let (_, html) = shown(&changed("details", &[("/ledger/rows", json!(rows))]));
     assert_eq!(html.matches("<tr").count(), 9);
@@ -294,10 +294,11 @@ fn the_table_has_eight_rows_and_the_residue_and_the_smaller_rows_are_added_up() 
 
 #[test]
 fn a_table_without_a_ledger_shows_the_variables_and_none_that_is_noise() {
-    let small = json!({"name": "i", "type": "int", "detail": null, "bytes": 28, "delta": 28, "change": "new", "at_least": false});
-    let large = json!({"name": "rows", "type": "list", "detail": null, "bytes": GIB, "delta": GIB, "change": "grown", "at_least": true});
+    let small = json!({"name": "i", "type": "int", "detail": "", "bytes": 28, "delta": 28, "change": "new", "at_least": false});
+    let large = json!({"name": "rows", "type": "list", "detail": "", "bytes": GIB, "delta": GIB, "change": "grown", "at_least": true});
     let changes = [
-        ("/ledger", Value::Null),
+        ("/ledger/rows", json!([])),
+        ("/ledger/residue", Value::Null),
         ("/variables", json!([small, large])),
     ];
     let (_, html) = shown(&changed("details", &changes));
@@ -306,6 +307,27 @@ fn a_table_without_a_ledger_shows_the_variables_and_none_that_is_noise() {
         stripped(&html).contains("rowslist≥ +1.0 GiBgrown"),
         "{html}"
     );
+}
+
+#[test]
+fn a_row_about_one_variable_shows_its_type_and_any_other_its_cause_and_evidence() {
+    let rows = json!([
+        {"space": "host", "cause": "variables", "owner": "df", "bytes": 430 << 20, "evidence": "new DataFrame"},
+        {"space": "host", "cause": "view_retention", "owner": "mask", "bytes": 40 << 20, "evidence": "a view of a large base"},
+        {"space": "host", "cause": "variables", "owner": "7 other names", "bytes": 30 << 20, "evidence": "sizes of the names"},
+        {"space": "gpu0", "cause": "mapped_files", "owner": "libtorch", "bytes": 20 << 20, "evidence": "smaps"}
+    ]);
+    let (_, html) = shown(&changed("details", &[("/ledger/rows", rows)]));
+    let text = stripped(&html);
+    let parts = [
+        "dfDataFrame 4.0M×14+430 MiBnew",
+        "maskndarray bool+40.0 MiBa view of a large base",
+        "7 other namesVariables+30.0 MiBsizes of the names",
+        "libtorchMapped files on GPU0+20.0 MiBsmaps",
+    ];
+    for part in parts {
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 #[test]
@@ -352,7 +374,6 @@ fn what_a_user_named_is_shown_as_text() {
         "/variables/0/type",
         "/variables/0/detail",
         "/ledger/rows/0/owner",
-        "/ledger/rows/0/cause",
         "/ledger/rows/0/evidence",
         "/ledger/rows/2/space",
         "/gpu/0/name",
