@@ -1,1 +1,29 @@
 //! Readings and facts to records, verdicts, findings and hints.
+//!
+//! A [`Session`] lives as long as the notebook's interpreter. After each cell it is given what was measured from outside
+//! (a [`meter::Reading`]) and what the agent saw inside ([`Facts`]), and answers with the cell's [`CellRecord`]. It does
+//! no I/O and knows no clock, so every judgement is tested with tables.
+//!
+//! Each cause of kept memory has one file in [`causes`]: what it is, how it is detected, what it is confused with, the
+//! hint, the cleanup step and its tests.
+
+pub mod causes;
+mod facts;
+mod hash;
+mod history;
+mod record;
+mod rows;
+mod session;
+mod size;
+mod thresholds;
+mod trend;
+
+pub use facts::{Change, Facts, Holder, HolderKind, Variable};
+pub use hash::source_hash;
+pub use record::{
+    Cause, CellInfo, CellRecord, Confidence, Counts, Culprit, CulpritKind, Finding, Ledger,
+    Released, Row, RowCause, Status, StepDone, VariableChange,
+};
+pub use session::{CellEnd, Session};
+pub use size::human;
+pub use thresholds::Thresholds;

@@ -1,0 +1,402 @@
+//! What the agent saw inside the interpreter.
+//!
+//! The user's code runs in the same process as the agent, so these bytes are judged like input from a stranger: whatever
+//! is missing or of a wrong kind falls back to its default, lists and texts are cut, and no cell fails for it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+const LARGEST: usize = 1 << 20;
+const NAMES: usize = 50;
+const ROWS: usize = 200;
+const TEXT: usize = 200;
+
+/// Facts of one cell. Tier 0 fills the names and counts, tier 1 the variables and holders.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// How many names the user has.
+    pub names: u64,
+    /// Names that appeared, at most 50.
+    pub new: Vec<String>,
+    /// Names that went away, at most 50.
+    pub dropped: Vec<String>,
+    /// Names that were rebound or grew, at most 50.
+    pub changed: Vec<String>,
+    /// How many appeared in all.
+    pub new_count: u64,
+    /// How many went away in all.
+    pub dropped_count: u64,
+    /// How many changed in all.
+    pub changed_count: u64,
+    /// Bytes last seen under names that are gone or rebound, which should be free now.
+    pub let_go: u64,
+    /// A new exception is kept as the last one.
+    pub raised: bool,
+    /// Seconds of the walk.
+    pub took_s: f64,
+    /// The walk saw everything.
+    pub complete: bool,
+    /// Names whose size changed.
+    pub variables: Vec<Variable>,
+    /// What is kept by others than the user's names.
+    pub holders: Vec<Holder>,
+}
+
+/// A name whose size changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variable {
+    /// The name.
+    pub name: String,
+    /// Its value's class.
+    pub type_name: String,
+    /// Shape or length.
+    pub detail: String,
+    /// What it holds now.
+    pub bytes: u64,
+    /// What it held when last seen.
+    pub before: u64,
+    /// How it changed.
+    pub change: Change,
+    /// `bytes` is a lower bound or an estimate.
+    pub at_least: bool,
+}
+
+impl Variable {
+    /// Change of size by this cell.
+    pub fn delta(&self) -> i64 {
+        difference(self.bytes, self.before)
+    }
+}
+
+/// How a name changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It was not there before.
+    New,
+    /// It holds more.
+    #[default]
+    Grown,
+    /// It holds less.
+    Shrunk,
+    /// It is gone.
+    Dropped,
+}
+
+/// Something other than the user's names that keeps memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// What it is.
+    pub kind: HolderKind,
+    /// The name that a person knows: `Out[3]`, `sys.last_traceback`.
+    pub name: String,
+    /// All other names under which it keeps the object.
+    pub names: Vec<String>,
+    /// Class of what is kept.
+    pub type_name: String,
+    /// Shape, length or place.
+    pub detail: String,
+    /// What no name of the user's reaches.
+    pub bytes: u64,
+    /// The same when last seen.
+    pub before: u64,
+    /// `bytes` is a lower bound or an estimate.
+    pub at_least: bool,
+    /// Variables were only sampled, so one of them might hold this too.
+    pub maybe_shared: bool,
+}
+
+impl Holder {
+    /// Change of size by this cell.
+    pub fn delta(&self) -> i64 {
+        difference(self.bytes, self.before)
+    }
+}
+
+/// Kinds of holders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HolderKind {
+    /// The output history of the shell.
+    Out,
+    /// The last exception.
+    Traceback,
+    /// One that this version does not know.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+impl Facts {
+    /// Reads the agent's JSON. What cannot be used is left at its default and named in the notice.
+    pub fn parse(bytes: &[u8]) -> (Self, Option<String>) {
+        if bytes.is_empty() {
+            return (Self::default(), None);
+        }
+        if bytes.len() > LARGEST {
+            return (
+                Self::default(),
+                Some(format!(
+                    "The facts about this cell were dropped: {} bytes.",
+                    bytes.len()
+                )),
+            );
+        }
+        let object = match serde_json::from_slice::<Value>(bytes) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => {
+                return (
+                    Self::default(),
+                    Some("The facts about this cell were not an object.".into()),
+                );
+            }
+            Err(error) => {
+                return (
+                    Self::default(),
+                    Some(format!(
+                        "The facts about this cell were not readable: {error}."
+                    )),
+                );
+            }
+        };
+        let mut fields = Fields {
+            object: &object,
+            refused: Vec::new(),
+        };
+        let facts = Self {
+            names: fields.bytes("names"),
+            new: fields.texts("new"),
+            dropped: fields.texts("dropped"),
+            changed: fields.texts("changed"),
+            new_count: fields.bytes("new_count"),
+            dropped_count: fields.bytes("dropped_count"),
+            changed_count: fields.bytes("changed_count"),
+            let_go: fields.bytes("let_go"),
+            raised: fields.get("raised"),
+            took_s: fields.get("took_s"),
+            complete: fields.get("complete"),
+            variables: fields.rows("variables", Variable::read),
+            holders: fields.rows("holders", Holder::read),
+        };
+        let notice = (!fields.refused.is_empty()).then(|| {
+            format!(
+                "Some facts about this cell were not usable: {}.",
+                fields.refused.join(", ")
+            )
+        });
+        (facts, notice)
+    }
+}
+
+impl Variable {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            name: fields.text("name"),
+            type_name: fields.text("type"),
+            detail: fields.text("detail"),
+            bytes: fields.bytes("bytes"),
+            before: fields.bytes("before"),
+            change: fields.get("change"),
+            at_least: fields.get("at_least"),
+        }
+    }
+}
+
+impl Holder {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            kind: fields.get("kind"),
+            name: fields.text("name"),
+            names: fields.texts("names"),
+            type_name: fields.text("type"),
+            detail: fields.text("detail"),
+            bytes: fields.bytes("bytes"),
+            before: fields.bytes("before"),
+            at_least: fields.get("at_least"),
+            maybe_shared: fields.get("maybe_shared"),
+        }
+    }
+}
+
+/// `now − before` without overflow.
+fn difference(now: u64, before: u64) -> i64 {
+    let (now, before) = (
+        i64::try_from(now).unwrap_or(i64::MAX),
+        i64::try_from(before).unwrap_or(i64::MAX),
+    );
+    now.saturating_sub(before)
+}
+
+/// Reads fields of a JSON object one by one and remembers which were of a wrong kind.
+struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    refused: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    fn get<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
+        match self.object.get(name) {
+            None | Some(Value::Null) => T::default(),
+            Some(value) => T::deserialize(value).unwrap_or_else(|_| {
+                self.refuse(name);
+                T::default()
+            }),
+        }
+    }
+
+    /// A count or size; a negative one or a fraction is not one.
+    fn bytes(&mut self, name: &'static str) -> u64 {
+        self.get(name)
+    }
+
+    fn text(&mut self, name: &'static str) -> String {
+        cut(self.get::<String>(name))
+    }
+
+    fn list(&mut self, name: &'static str) -> &'a [Value] {
+        match self.object.get(name) {
+            None | Some(Value::Null) => &[],
+            Some(Value::Array(list)) => list,
+            Some(_) => {
+                self.refuse(name);
+                &[]
+            }
+        }
+    }
+
+    fn texts(&mut self, name: &'static str) -> Vec<String> {
+        let list = self.list(name);
+        list.iter()
+            .filter_map(Value::as_str)
+            .take(NAMES)
+            .map(|text| cut(text.to_owned()))
+            .collect()
+    }
+
+    fn rows<T>(&mut self, name: &'static str, read: fn(&mut Fields) -> T) -> Vec<T> {
+        let mut rows = Vec::new();
+        for value in self.list(name).iter().take(ROWS) {
+            let Value::Object(object) = value else {
+                self.refuse(name);
+                continue;
+            };
+            let mut fields = Fields {
+                object,
+                refused: Vec::new(),
+            };
+            rows.push(read(&mut fields));
+            if !fields.refused.is_empty() {
+                self.refuse(name);
+            }
+        }
+        rows
+    }
+
+    fn refuse(&mut self, name: &'static str) {
+        if !self.refused.contains(&name) {
+            self.refused.push(name);
+        }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT {
+        let end = text.floor_char_boundary(TEXT);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn facts_of_both_tiers_are_read() {
+        let (facts, notice) = Facts::parse(
+            br#"{"names": 7, "new": ["x"], "new_count": 1, "let_go": 5, "raised": true, "complete": true, "took_s": 0.01,
+            "variables": [{"name": "x", "type": "ndarray", "bytes": 80, "before": 100, "change": "shrunk"}],
+            "holders": [{"kind": "out", "name": "Out[3]", "names": ["_3"], "bytes": 9},
+                        {"kind": "of the future", "name": "y"}], "frameworks": {}}"#,
+        );
+        assert_eq!(notice, None);
+        assert_eq!(
+            (facts.names, facts.new_count, facts.let_go, facts.raised),
+            (7, 1, 5, true)
+        );
+        assert_eq!(facts.variables[0].delta(), -20);
+        assert_eq!(facts.variables[0].change, Change::Shrunk);
+        assert_eq!(facts.holders[0].kind, HolderKind::Out);
+        assert_eq!(facts.holders[1].kind, HolderKind::Other);
+    }
+
+    #[test]
+    fn no_facts_are_no_complaint() {
+        assert_eq!(Facts::parse(b""), (Facts::default(), None));
+        assert_eq!(Facts::parse(b"{}"), (Facts::default(), None));
+    }
+
+    #[test]
+    fn a_field_of_a_wrong_kind_costs_only_itself() {
+        let (facts, notice) = Facts::parse(
+            br#"{"names": -3, "new": "x", "dropped": [1, "d"], "variables": [5, {"name": "v", "bytes": 1e300}]}"#,
+        );
+        assert_eq!(facts.names, 0);
+        assert_eq!(facts.dropped, ["d"]);
+        assert_eq!(facts.variables.len(), 1);
+        assert_eq!(facts.variables[0].name, "v");
+        assert_eq!(
+            notice.unwrap(),
+            "Some facts about this cell were not usable: names, new, variables."
+        );
+    }
+
+    #[test]
+    fn rubbish_becomes_a_notice() {
+        let deep = "[".repeat(100_000);
+        let big = vec![b' '; LARGEST + 1];
+        for rubbish in [
+            b"\xff\xfe".as_slice(),
+            b"[1, 2]",
+            b"{\"names\":",
+            b"null",
+            deep.as_bytes(),
+            &big,
+        ] {
+            let (facts, notice) = Facts::parse(rubbish);
+            assert_eq!(facts, Facts::default());
+            assert!(notice.is_some());
+        }
+    }
+
+    #[test]
+    fn long_texts_and_lists_are_cut() {
+        let names: Vec<String> = (0..1000)
+            .map(|i| format!("{i}{}", "ä".repeat(300)))
+            .collect();
+        let (facts, _) = Facts::parse(serde_json::json!({ "new": names }).to_string().as_bytes());
+        assert_eq!(facts.new.len(), NAMES);
+        assert!(facts.new.iter().all(|name| name.len() <= TEXT + "…".len()));
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_do_not_overflow() {
+        let variable = Variable {
+            bytes: 0,
+            before: u64::MAX,
+            ..Variable::default()
+        };
+        assert_eq!(variable.delta(), -i64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Facts::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What each source did in its earlier runs. Bounded: the least recently run sources are forgotten.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::facts::{Change, Facts, HolderKind};
+
+const SOURCES: usize = 2_000;
+const RUNS: usize = 32;
+const NAMES: usize = 8;
+
+/// One execution of a source that ended well.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Run {
+    /// Change of resident bytes; `None` if it was not measured.
+    pub delta: Option<i64>,
+    /// Names that hold more than before, largest growth first.
+    pub grown: Vec<Growth>,
+    /// Growth of what only the shell keeps.
+    pub holders: i64,
+}
+
+/// A name that holds more than before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Growth {
+    /// The name.
+    pub name: String,
+    /// Its value's class.
+    pub type_name: String,
+    /// By how much.
+    pub delta: i64,
+    /// What it holds now.
+    pub bytes: u64,
+    /// The name itself is new.
+    pub new: bool,
+}
+
+impl Run {
+    /// What is remembered of a cell.
+    pub fn new(delta: Option<i64>, facts: Option<&Facts>) -> Self {
+        let Some(facts) = facts else {
+            return Self {
+                delta,
+                ..Self::default()
+            };
+        };
+        let mut grown: Vec<Growth> = facts
+            .variables
+            .iter()
+            .filter(|variable| variable.delta() > 0)
+            .map(|variable| Growth {
+                name: variable.name.clone(),
+                type_name: variable.type_name.clone(),
+                delta: variable.delta(),
+                bytes: variable.bytes,
+                new: variable.change == Change::New,
+            })
+            .collect();
+        grown.sort_by_key(|growth| std::cmp::Reverse(growth.delta));
+        grown.truncate(NAMES);
+        let holders = facts
+            .holders
+            .iter()
+            .filter(|holder| holder.kind != HolderKind::Other)
+            .fold(0i64, |sum, holder| sum.saturating_add(holder.delta()));
+        Self {
+            delta,
+            grown,
+            holders,
+        }
+    }
+}
+
+/// All that is known of one source.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// Executions in this session, also those no longer remembered.
+    pub executions: u64,
+    /// The first run is among `runs`; it may be a warm-up.
+    first_kept: bool,
+    runs: VecDeque<Run>,
+    last_used: u64,
+}
+
+impl Source {
+    /// The runs that count, oldest first: without the very first one, which imports, compiles and fills caches.
+    pub fn measured(&self) -> impl ExactSizeIterator<Item = &Run> + DoubleEndedIterator + Clone {
+        self.runs
+            .range(usize::from(self.first_kept && !self.runs.is_empty())..)
+    }
+}
+
+/// The sources of a session.
+#[derive(Debug, Default)]
+pub struct History {
+    sources: HashMap<String, Source>,
+    clock: u64,
+}
+
+impl History {
+    /// Counts an execution of a source and remembers the run if it ended well; answers with what is known now.
+    pub fn add(&mut self, hash: &str, run: Option<Run>) -> &Source {
+        self.clock += 1;
+        if !self.sources.contains_key(hash) && self.sources.len() >= SOURCES {
+            let oldest = self
+                .sources
+                .iter()
+                .min_by_key(|(_, source)| source.last_used)
+                .map(|(hash, _)| hash.clone());
+            if let Some(oldest) = oldest {
+                self.sources.remove(&oldest);
+            }
+        }
+        let source = self.sources.entry(hash.to_owned()).or_default();
+        source.executions += 1;
+        source.last_used = self.clock;
+        if let Some(run) = run {
+            if source.runs.is_empty() {
+                source.first_kept = true;
+            }
+            if source.runs.len() >= RUNS {
+                source.runs.pop_front();
+                source.first_kept = false;
+            }
+            source.runs.push_back(run);
+        }
+        source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(delta: i64) -> Option<Run> {
+        Some(Run::new(Some(delta), None))
+    }
+
+    #[test]
+    fn the_first_run_is_a_warm_up_and_failed_ones_do_not_count() {
+        let mut history = History::default();
+        history.add("a", None);
+        history.add("a", run(1));
+        history.add("a", None);
+        let source = history.add("a", run(2)).clone();
+        assert_eq!(source.executions, 4);
+        assert_eq!(
+            source
+                .measured()
+                .filter_map(|run| run.delta)
+                .collect::<Vec<_>>(),
+            [2]
+        );
+    }
+
+    #[test]
+    fn memory_of_runs_and_sources_is_bounded() {
+        let mut history = History::default();
+        for i in 0..100 {
+            history.add("many", run(i));
+        }
+        assert_eq!(history.sources["many"].measured().len(), RUNS);
+        assert_eq!(history.sources["many"].executions, 100);
+        for i in 0..SOURCES {
+            history.add(&i.to_string(), run(0));
+        }
+        assert_eq!(history.sources.len(), SOURCES);
+        assert!(!history.sources.contains_key("many"));
+    }
+}

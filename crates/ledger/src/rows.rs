@@ -1,0 +1,284 @@
+//! The ledger: the delta of a cell, split into rows.
+
+use meter::Host;
+
+use crate::facts::{Facts, Holder, HolderKind, Variable};
+use crate::record::{Cause, Ledger, Row, RowCause};
+use crate::size::human;
+
+const LISTED: usize = 8;
+const SMALLEST: u64 = 64 * 1024;
+
+/// Splits the host delta. Without facts of tier 1 there are no rows and the whole delta is residue.
+pub fn ledger(host: &Host, facts: Option<&Facts>, notable: u64) -> Ledger {
+    let mut rows = facts.map_or_else(Vec::new, |facts| rows(host, facts));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.bytes.unsigned_abs()));
+    let Some(delta) = host.delta else {
+        return Ledger {
+            rows,
+            residue: None,
+            explained: None,
+        };
+    };
+    let sum = rows
+        .iter()
+        .fold(0i64, |sum, row| sum.saturating_add(row.bytes));
+    let residue = delta.saturating_sub(sum);
+    let explained = (facts.is_some() && delta.unsigned_abs() >= notable.max(1)).then(|| {
+        (1.0 - residue.unsigned_abs() as f64 / delta.unsigned_abs() as f64).clamp(0.0, 1.0)
+    });
+    Ledger {
+        rows,
+        residue: Some(residue),
+        explained,
+    }
+}
+
+fn rows(host: &Host, facts: &Facts) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let (large, small): (Vec<&Variable>, Vec<&Variable>) = {
+        let mut variables: Vec<&Variable> = facts
+            .variables
+            .iter()
+            .filter(|variable| variable.delta() != 0)
+            .collect();
+        variables.sort_by_key(|variable| std::cmp::Reverse(variable.delta().unsigned_abs()));
+        let listed = variables
+            .iter()
+            .take(LISTED)
+            .take_while(|variable| variable.delta().unsigned_abs() >= SMALLEST)
+            .count();
+        let small = variables.split_off(listed);
+        (variables, small)
+    };
+    rows.extend(large.into_iter().map(variable_row));
+    let rest = small
+        .iter()
+        .fold(0i64, |sum, variable| sum.saturating_add(variable.delta()));
+    if rest != 0 {
+        let owner = match small.as_slice() {
+            [only] => only.name.clone(),
+            many => format!("{} other names", many.len()),
+        };
+        rows.push(host_row(
+            RowCause::Variables,
+            owner,
+            rest,
+            "sizes of the names".into(),
+        ));
+    }
+    rows.extend(
+        facts
+            .holders
+            .iter()
+            .filter(|holder| holder.delta() != 0)
+            .filter_map(holder_row),
+    );
+    if let Some(mapped) = host.file {
+        // A memory-mapped array is already there as a variable.
+        let named = facts
+            .variables
+            .iter()
+            .filter(|variable| variable.type_name == "memmap")
+            .fold(0i64, |sum, variable| sum.saturating_add(variable.delta()));
+        let mapped = mapped.saturating_sub(named);
+        if mapped.unsigned_abs() >= SMALLEST {
+            let owner = "libraries and mapped files".to_owned();
+            rows.push(host_row(
+                RowCause::MappedFiles,
+                owner,
+                mapped,
+                "file pages counted by the system".into(),
+            ));
+        }
+    }
+    rows
+}
+
+fn variable_row(variable: &Variable) -> Row {
+    let mut evidence = match variable.change {
+        crate::Change::New => "new".to_owned(),
+        crate::Change::Grown => format!("grown from {}", human(variable.before)),
+        crate::Change::Shrunk => format!("shrunk from {}", human(variable.before)),
+        crate::Change::Dropped => "dropped".to_owned(),
+    };
+    for text in [&variable.type_name, &variable.detail] {
+        if !text.is_empty() {
+            evidence.push(' ');
+            evidence.push_str(text);
+        }
+    }
+    if variable.at_least {
+        evidence.push_str(", estimated");
+    }
+    host_row(
+        RowCause::Variables,
+        variable.name.clone(),
+        variable.delta(),
+        evidence,
+    )
+}
+
+fn holder_row(holder: &Holder) -> Option<Row> {
+    let (cause, evidence) = match holder.kind {
+        HolderKind::Out => (
+            Cause::IpythonRefs,
+            format!("{} {}", holder.type_name, holder.detail),
+        ),
+        HolderKind::Traceback => (
+            Cause::TracebackRefs,
+            format!("locals of {} {}", holder.type_name, holder.detail),
+        ),
+        HolderKind::Other => return None,
+    };
+    Some(host_row(
+        RowCause::Kept(cause),
+        holder.name.clone(),
+        holder.delta(),
+        evidence.trim_end().to_owned(),
+    ))
+}
+
+fn host_row(cause: RowCause, owner: String, bytes: i64, evidence: String) -> Row {
+    Row {
+        space: "host".into(),
+        cause,
+        owner,
+        bytes,
+        evidence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Change;
+
+    const MIB: i64 = 1 << 20;
+
+    fn host(delta: i64) -> Host {
+        Host {
+            delta: Some(delta),
+            ..Host::default()
+        }
+    }
+
+    fn variable(name: &str, before: i64, bytes: i64) -> Variable {
+        let change = match (before, bytes) {
+            (0, _) => Change::New,
+            (_, 0) => Change::Dropped,
+            _ if bytes > before => Change::Grown,
+            _ => Change::Shrunk,
+        };
+        Variable {
+            name: name.into(),
+            bytes: bytes as u64,
+            before: before as u64,
+            change,
+            ..Variable::default()
+        }
+    }
+
+    #[test]
+    fn a_delta_is_split_by_owner_and_the_rest_is_shown() {
+        let facts = Facts {
+            variables: vec![
+                variable("a", 0, 60 * MIB),
+                variable("b", 20 * MIB, 0),
+                variable("tiny", 0, 64),
+            ],
+            holders: vec![Holder {
+                kind: HolderKind::Out,
+                name: "Out[2]".into(),
+                bytes: (40 * MIB) as u64,
+                ..Holder::default()
+            }],
+            ..Facts::default()
+        };
+        let ledger = ledger(
+            &Host {
+                file: Some(10 * MIB),
+                ..host(100 * MIB)
+            },
+            Some(&facts),
+            MIB as u64,
+        );
+        let shown: Vec<(&str, i64)> = ledger
+            .rows
+            .iter()
+            .map(|row| (row.owner.as_str(), row.bytes))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("a", 60 * MIB),
+                ("Out[2]", 40 * MIB),
+                ("b", -20 * MIB),
+                ("libraries and mapped files", 10 * MIB),
+                ("tiny", 64)
+            ]
+        );
+        assert_eq!(ledger.residue, Some(10 * MIB - 64));
+        assert!((ledger.explained.unwrap() - 0.9).abs() < 0.001);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_zero() {
+        assert_eq!(
+            ledger(&Host::default(), Some(&Facts::default()), 1),
+            Ledger::default()
+        );
+        let unexplained = ledger(&host(5 * MIB), None, MIB as u64);
+        assert_eq!(
+            (unexplained.residue, unexplained.explained),
+            (Some(5 * MIB), None)
+        );
+    }
+
+    #[test]
+    fn a_small_delta_needs_no_explanation() {
+        assert_eq!(
+            ledger(&host(1000), Some(&Facts::default()), MIB as u64).explained,
+            None
+        );
+    }
+
+    #[test]
+    fn a_mapped_array_counts_once() {
+        let mut mapped = variable("m", 0, 100 * MIB);
+        mapped.type_name = "memmap".into();
+        let facts = Facts {
+            variables: vec![mapped],
+            ..Facts::default()
+        };
+        let ledger = ledger(
+            &Host {
+                file: Some(100 * MIB),
+                ..host(100 * MIB)
+            },
+            Some(&facts),
+            MIB as u64,
+        );
+        assert_eq!(ledger.explained, Some(1.0));
+    }
+
+    proptest! {
+        #[test]
+        fn rows_and_residue_add_up_to_the_delta(
+            delta in -(1i64 << 40)..(1i64 << 40),
+            sizes in proptest::collection::vec((0i64..1 << 36, 0i64..1 << 36), 0..60),
+        ) {
+            let variables = sizes.iter().map(|(before, after)| variable("x", *before, *after)).collect();
+            let facts = Facts { variables, ..Facts::default() };
+            let ledger = ledger(&host(delta), Some(&facts), 1);
+            let sum: i64 = ledger.rows.iter().map(|row| row.bytes).sum();
+            prop_assert_eq!(sum + ledger.residue.unwrap(), delta);
+            prop_assert!(ledger.rows.len() <= LISTED + 1);
+            if let Some(explained) = ledger.explained {
+                prop_assert!((0.0..=1.0).contains(&explained));
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The memory of a session: from the end of a cell to its record.
+
+use std::collections::BTreeMap;
+
+use meter::Reading;
+
+use crate::causes::{ALL, Evidence, Verdict};
+use crate::facts::Facts;
+use crate::hash::source_hash;
+use crate::history::{History, Run};
+use crate::record::{CellInfo, CellRecord, Confidence, Counts, Finding, Status, VariableChange};
+use crate::rows::ledger;
+use crate::thresholds::Thresholds;
+
+const RECORD_VERSION: u32 = 1;
+const REPORTED: usize = 40;
+/// A finding is told again when it has grown by this factor; until then the person knows.
+const TOLD_AGAIN: f64 = 1.5;
+const RAISED_NOTABLE: u64 = 256 * 1024;
+
+/// What is known at the end of a cell.
+#[derive(Clone, Debug)]
+pub struct CellEnd<'a> {
+    /// The number in the prompt.
+    pub execution_count: Option<u64>,
+    /// The cell's code as sent.
+    pub source: &'a str,
+    /// How it ended.
+    pub status: Status,
+    /// Seconds of the cell alone.
+    pub wall_s: Option<f64>,
+    /// Processor seconds of the cell alone.
+    pub cpu_s: Option<f64>,
+    /// Seconds of our own work.
+    pub overhead_s: Option<f64>,
+    /// What was measured from outside.
+    pub reading: Reading,
+    /// Names.
+    pub tier0: Facts,
+    /// Sizes, if the cell was notable.
+    pub tier1: Option<Facts>,
+    /// Texts for the person.
+    pub notices: Vec<String>,
+}
+
+/// Judges cell after cell of one interpreter.
+#[derive(Debug, Default)]
+pub struct Session {
+    thresholds: Thresholds,
+    history: History,
+    open: BTreeMap<String, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    finding: Finding,
+    detector: &'static str,
+    told: u64,
+}
+
+impl Session {
+    /// A session without a past.
+    pub fn new(thresholds: Thresholds) -> Self {
+        Self {
+            thresholds,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the agent should be asked for facts of tier 1.
+    pub fn is_notable(&self, reading: &Reading, tier0: &Facts) -> bool {
+        let limit = self.thresholds.notable;
+        let moved = |delta: Option<i64>, limit: u64| {
+            delta.is_some_and(|delta| delta.unsigned_abs() >= limit)
+        };
+        let host = &reading.host;
+        let rose = match (host.peak, host.before) {
+            (Some(peak), Some(before)) => peak.saturating_sub(before),
+            _ => 0,
+        };
+        // A large name went away and the memory is still there: somebody else holds it.
+        let kept = tier0.let_go >= limit
+            && host.delta.is_none_or(|delta| {
+                delta.saturating_neg() < i64::try_from(tier0.let_go / 2).unwrap_or(i64::MAX)
+            });
+        let raised = tier0.raised
+            && (host.delta.is_none() || moved(host.delta, RAISED_NOTABLE) || rose >= limit);
+        moved(host.delta, limit)
+            || moved(host.swap, limit)
+            || host
+                .children
+                .as_ref()
+                .is_some_and(|children| moved(children.delta, limit))
+            || reading.gpu.iter().any(|gpu| moved(gpu.delta, limit))
+            || rose >= self.thresholds.notable_peak
+            || kept
+            || raised
+    }
+
+    /// Judges a cell and remembers it.
+    pub fn close_cell(&mut self, end: CellEnd) -> CellRecord {
+        let CellEnd {
+            tier0,
+            tier1,
+            reading,
+            mut notices,
+            ..
+        } = end;
+        let hash = source_hash(end.source);
+        let ended_well = end.status == Status::Ok;
+        let source = self.history.add(
+            &hash,
+            ended_well.then(|| Run::new(reading.host.delta, tier1.as_ref())),
+        );
+        let cell = CellInfo {
+            execution_count: end.execution_count,
+            source_hash: hash,
+            run: source.executions,
+            status: end.status,
+        };
+        let evidence = Evidence {
+            cell: &cell,
+            facts: tier1.as_ref(),
+            source,
+            thresholds: &self.thresholds,
+        };
+        let mut findings = Vec::new();
+        if end.status != Status::Aborted {
+            for &(detector, detect) in ALL {
+                let verdict = detect(&evidence);
+                findings.extend(take(&mut self.open, detector, verdict));
+            }
+        }
+        sort(&mut findings);
+
+        let mut reported = Vec::new();
+        for notice in reading.notices.into_iter().chain(notices.drain(..)) {
+            if !reported.contains(&notice) {
+                reported.push(notice);
+            }
+        }
+        let limit_share = match (reading.host.after, reading.host.limit) {
+            (Some(after), Some(limit)) if limit > 0 => Some(after as f64 / limit as f64),
+            _ => None,
+        };
+        CellRecord {
+            v: RECORD_VERSION,
+            cell,
+            wall_s: end.wall_s,
+            cpu_s: end.cpu_s,
+            overhead_s: end.overhead_s,
+            variables: tier1.as_ref().map_or_else(Vec::new, variables),
+            ledger: ledger(&reading.host, tier1.as_ref(), self.thresholds.notable),
+            findings,
+            steps: Vec::new(),
+            notices: reported,
+            counts: Counts {
+                new: tier0.new_count,
+                dropped: tier0.dropped_count,
+                changed: tier0.changed_count,
+            },
+            limit_share,
+            timeline: reading.timeline,
+            host: reading.host,
+            gpu: reading.gpu,
+        }
+    }
+
+    /// Every finding that still holds, worst first.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self
+            .open
+            .values()
+            .map(|open| open.finding.clone())
+            .collect();
+        sort(&mut findings);
+        findings
+    }
+}
+
+/// Brings the open findings of one detector up to date and answers with what the person should be told now.
+fn take(
+    open: &mut BTreeMap<String, Open>,
+    detector: &'static str,
+    verdict: Verdict,
+) -> Option<Finding> {
+    match verdict {
+        Verdict::Unknown => None,
+        Verdict::Gone => {
+            if detector != "user_growth" {
+                open.retain(|_, one| one.detector != detector);
+            }
+            None
+        }
+        Verdict::Holds(finding) => {
+            let told = open.get(&finding.id).map_or(0, |one| one.told);
+            let rank = open.get(&finding.id).map(|one| one.finding.confidence);
+            let news = told == 0
+                || finding.bytes as f64 >= told as f64 * TOLD_AGAIN
+                || rank.is_some_and(|rank| finding.confidence > rank);
+            let told = if news { finding.bytes } else { told };
+            open.insert(
+                finding.id.clone(),
+                Open {
+                    finding: finding.clone(),
+                    detector,
+                    told,
+                },
+            );
+            news.then_some(finding)
+        }
+    }
+}
+
+fn sort(findings: &mut [Finding]) {
+    findings.sort_by_key(|finding| {
+        std::cmp::Reverse((
+            finding.leak,
+            finding.confidence > Confidence::Possible,
+            finding.bytes,
+        ))
+    });
+}
+
+fn variables(facts: &Facts) -> Vec<VariableChange> {
+    let mut variables: Vec<VariableChange> = facts
+        .variables
+        .iter()
+        .map(|variable| VariableChange {
+            name: variable.name.clone(),
+            type_name: variable.type_name.clone(),
+            detail: variable.detail.clone(),
+            bytes: variable.bytes,
+            delta: variable.delta(),
+            change: variable.change,
+            at_least: variable.at_least,
+        })
+        .collect();
+    variables.sort_by_key(|variable| std::cmp::Reverse(variable.delta.unsigned_abs()));
+    variables.truncate(REPORTED);
+    variables
+}
