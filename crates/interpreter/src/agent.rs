@@ -15,16 +15,23 @@ macro_rules! sources {
 
 const SOURCES: &[(&str, &str)] = sources![
     "__init__.py",
+    "buffers.py",
     "channel.py",
     "comms.py",
     "compat.py",
     "compiler.py",
+    "describe.py",
     "facts.py",
+    "frameworks.py",
+    "holders.py",
     "kernel.py",
+    "kinds.py",
     "main.py",
+    "names.py",
     "profile.py",
     "session.py",
     "shell.py",
+    "sizing.py",
     "stand_in.py",
     "streams.py",
 ];

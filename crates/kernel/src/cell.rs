@@ -350,8 +350,12 @@ impl Kernel {
 
 /// The ledger's thresholds as configured.
 pub(crate) fn thresholds(config: &Config) -> ledger::Thresholds {
-    let _ = config;
-    ledger::Thresholds::default()
+    ledger::Thresholds {
+        min_output: config.finding.out_bytes,
+        min_traceback: config.finding.traceback_bytes,
+        growth_per_run: config.finding.growth_bytes,
+        ..ledger::Thresholds::default()
+    }
 }
 
 /// The meter's options as configured.

@@ -1,8 +1,18 @@
 //! `rust-hygiene kernel`: what Jupyter runs.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
+use interpreter::Interpreter;
+use kernel::{Kernel, Setup};
+use policy::LogLevel;
+use tracing_subscriber::filter::LevelFilter;
+use wire::ConnectionFile;
+
+use crate::python::{Candidates, choose_python, conda_prefix};
+use crate::{configuration, processes};
 
 /// Run the kernel. Jupyter calls this; you hardly ever will.
 #[derive(Debug, Args)]
@@ -34,13 +44,115 @@ pub struct KernelArgs {
 /// Runs the kernel until it is told to stop.
 ///
 /// # Errors
-/// When the kernel cannot start.
+/// When the kernel cannot start: no connection file, no interpreter to name, a port in use.
 pub fn run(args: KernelArgs) -> anyhow::Result<()> {
-    let _ = (
-        args.connection_file,
-        args.python,
-        args.log,
-        args.ipython_args,
-    );
-    anyhow::bail!("not wired yet")
+    let (config, problems) = configuration::load(Vec::new());
+    start_log(
+        args.log.as_deref().or(config.log.file.as_deref()),
+        config.log.level,
+    )?;
+    for problem in &problems {
+        tracing::warn!("{problem}");
+    }
+    let connection = ConnectionFile::load(&args.connection_file)?;
+    let (python, _) = choose_python(&Candidates::from_process(
+        args.python.or_else(|| config.python.clone()),
+    ))?;
+    let info = connection.info();
+    let setup = Setup {
+        env: environment(&python),
+        python,
+        connection_file: std::path::absolute(&args.connection_file)?,
+        connect: serde_json::json!({
+            "status": "ok",
+            "shell_port": info.shell_port,
+            "iopub_port": info.iopub_port,
+            "stdin_port": info.stdin_port,
+            "hb_port": info.hb_port,
+            "control_port": info.control_port,
+        }),
+        session: String::new(),
+        key: connection.key.clone(),
+        arguments: args.ipython_args,
+        badge: policy::resolve(config.badge, &configuration::surroundings()),
+        config,
+        notices: problems.iter().map(ToString::to_string).collect(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    // One thread: the interpreter dies with the thread that started it, and nothing has to be handed over.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(setup, &connection))
+}
+
+async fn serve(mut setup: Setup, connection: &ConnectionFile) -> anyhow::Result<()> {
+    setup.session = uuid::Uuid::new_v4().to_string();
+    // Python first: it starts while the sockets are bound.
+    let interpreter =
+        Interpreter::spawn(&Kernel::spec(&setup, None)).map_err(|error| error.to_string());
+    let (outbox, inbox) = wire::bind(connection, wire::Options::default()).await?;
+    let kernel = Kernel::new(setup, outbox, interpreter);
+    tokio::select! {
+        ended = kernel.run(inbox) => tracing::info!(?ended, "the kernel ended"),
+        () = parent_gone() => tracing::warn!("the program that started the kernel is gone; so is the kernel"),
+    }
+    Ok(())
+}
+
+/// Waits for the end of the process that started us, if it asked to be watched (`JPY_PARENT_PID`, as ipykernel; 1 means no).
+async fn parent_gone() {
+    let watched = std::env::var("JPY_PARENT_PID")
+        .is_ok_and(|pid| pid.trim().parse::<i32>().is_ok_and(|pid| pid > 1));
+    let Some(parent) = watched.then(processes::watch_parent).flatten() else {
+        return std::future::pending().await;
+    };
+    if let Err(error) = parent.readable().await {
+        tracing::warn!(%error, "the parent process is not watched");
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What the interpreter needs beside what we inherited: a conda environment's libraries look for it in the environment.
+fn environment(python: &Path) -> Vec<(OsString, OsString)> {
+    let Some(prefix) = conda_prefix(python) else {
+        return Vec::new();
+    };
+    let mut path = prefix.join("bin").into_os_string();
+    if let Some(rest) = std::env::var_os("PATH") {
+        path.push(":");
+        path.push(rest);
+    }
+    vec![
+        ("CONDA_PREFIX".into(), prefix.into_os_string()),
+        ("PATH".into(), path),
+    ]
+}
+
+/// Logs to a file, or to standard error, which the Jupyter server shows.
+fn start_log(file: Option<&Path>, level: LogLevel) -> anyhow::Result<()> {
+    let level = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false);
+    match file {
+        Some(path) => {
+            let file = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .with_context(|| format!("cannot write the log file {}", path.display()))?;
+            log.with_writer(std::sync::Mutex::new(file)).init();
+        }
+        None => log.with_writer(std::io::stderr).init(),
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! [`python`] chooses an interpreter, [`probe`] asks one about itself, [`jupyter_paths`] knows where Jupyter looks,
 //! [`kernelspec`] reads and writes `kernel.json`, [`survey`] finds every kernelspec of ours.
 
+mod configuration;
 mod doctor;
 mod install;
 mod jupyter_paths;
@@ -13,6 +14,7 @@ mod kernelspec;
 mod list;
 mod output;
 mod probe;
+mod processes;
 mod python;
 mod scope;
 mod strip;
