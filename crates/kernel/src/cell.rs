@@ -20,6 +20,9 @@ use std::time::Duration;
 use std::time::Instant;
 use wire::Incoming;
 
+/// A cell whose peak rose this much gets a badge even if nothing is retained, bytes.
+const NOTABLE_PEAK: u64 = 64 << 20;
+
 /// A cell in hand.
 pub(crate) struct Cell {
     pub(crate) id: u64,
@@ -35,7 +38,6 @@ pub(crate) struct Cell {
     waits_for_events: bool,
     /// `clear_output(wait=True)` was the last output: whatever is shown next would wipe the cell.
     clear_is_pending: bool,
-    aborts: bool,
 }
 
 enum Phase {
@@ -47,7 +49,7 @@ enum Phase {
     Reading(CellReply),
     /// The agent explains its heap.
     Explaining(CellReply, Reading),
-    /// It was answered.
+    /// All is known.
     Over,
 }
 
@@ -57,6 +59,22 @@ pub(crate) struct CellReply {
     content: Bytes,
     facts: Facts,
     notice: Option<String>,
+}
+
+/// A cell of which everything is known and which is still to be answered.
+pub(crate) struct Closing {
+    pub(crate) cell: Cell,
+    reply: CellReply,
+    reading: Option<Reading>,
+    explained: Option<Facts>,
+}
+
+impl Closing {
+    /// True if the cells that wait are to be aborted (messaging specification, `stop_on_error`).
+    pub(crate) fn aborts_queue(&self) -> bool {
+        let content = &self.cell.content;
+        self.reply.envelope.status == "error" && !content.silent && content.stops_on_error()
+    }
 }
 
 impl CellReply {
@@ -76,10 +94,6 @@ impl CellReply {
 }
 
 impl Cell {
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over)
-    }
-
     pub(crate) fn was_sent(&self) -> bool {
         !matches!(self.phase, Phase::Measuring)
     }
@@ -105,10 +119,6 @@ impl Cell {
         self.clear_is_pending = wait;
     }
 
-    pub(crate) fn aborts_queue(&self) -> bool {
-        self.aborts
-    }
-
     pub(crate) fn stores_history(&self) -> bool {
         self.content.stores_history()
     }
@@ -129,7 +139,6 @@ impl Kernel {
             interrupt_wanted: false,
             waits_for_events: false,
             clear_is_pending: false,
-            aborts: false,
         });
         if !self.meter.begin() {
             self.send_cell();
@@ -238,14 +247,29 @@ impl Kernel {
         }
     }
 
-    /// The record is made, the badge shown, the request answered.
     fn close_cell(
         &mut self,
-        mut cell: Cell,
+        cell: Cell,
         reply: CellReply,
         reading: Option<Reading>,
         explained: Option<Facts>,
     ) {
+        self.closing = Some(Closing {
+            cell,
+            reply,
+            reading,
+            explained,
+        });
+    }
+
+    /// The record is made, the badge shown, the request answered.
+    pub(crate) fn answer_cell(&mut self, closing: Closing) {
+        let Closing {
+            mut cell,
+            reply,
+            reading,
+            explained,
+        } = closing;
         cell.overhead += cell.work_began.elapsed();
         let mut metadata = json!({
             "started": cell.started,
@@ -269,14 +293,9 @@ impl Kernel {
             Vec::new(),
         );
         self.idle(&cell.request);
-        cell.aborts = reply.envelope.status == "error"
-            && !cell.content.silent
-            && cell.content.stops_on_error();
         if reply.envelope.exit {
             self.ending = Some(Ended::Asked);
         }
-        cell.phase = Phase::Over;
-        self.cell = Some(cell);
     }
 
     fn record(
@@ -331,7 +350,8 @@ impl Kernel {
             streams_drained: true, // the agent's reply comes after its last text
             finished: true,
             has_warning: badge::severity(record, &options) != badge::Severity::Quiet,
-            notable: badge::largest_delta(record) >= self.setup.config.min_delta,
+            notable: badge::largest_delta(record) >= self.setup.config.min_delta
+                || peak_rise(record) >= NOTABLE_PEAK,
         };
         if !policy::should_show(self.setup.badge, &flags) {
             return;
@@ -346,6 +366,15 @@ impl Kernel {
             Vec::new(),
         );
     }
+}
+
+/// How far the peak rose above where the cell began, bytes.
+fn peak_rise(record: &CellRecord) -> u64 {
+    record
+        .host
+        .peak
+        .zip(record.host.before)
+        .map_or(0, |(peak, before)| peak.saturating_sub(before))
 }
 
 /// The ledger's thresholds as configured.

@@ -69,12 +69,24 @@ impl Kernel {
 
     /// Hands the next waiting request to the agent, if it is free.
     pub(crate) async fn pump(&mut self, inbox: &mut Inbox) {
-        if let Some(failed) = self.cell.take_if(|cell| cell.is_over()) {
-            if failed.aborts_queue() {
-                self.abort_queue(inbox).await;
+        if let Some(closing) = self.closing.take() {
+            if closing.aborts_queue() {
+                // Only what the client sent before it can have seen the error is aborted: let it arrive, then answer.
+                self.let_arrive(inbox).await;
+                let doomed = self.take_waiting_cells();
+                self.answer_cell(closing);
+                for cell in doomed {
+                    self.answer(&cell, &json!({"status": "aborted"}));
+                }
+            } else {
+                self.answer_cell(closing);
             }
         }
-        while self.cell.is_none() && self.forwarded.is_empty() && self.ending.is_none() {
+        while self.cell.is_none()
+            && self.closing.is_none()
+            && self.forwarded.is_empty()
+            && self.ending.is_none()
+        {
             match &self.life {
                 Life::Starting => return,
                 Life::Ready => {}
@@ -141,23 +153,23 @@ impl Kernel {
         }
     }
 
-    /// Answers `aborted` to every cell that waits, as the specification wants after an error.
-    pub(crate) async fn abort_queue(&mut self, inbox: &mut Inbox) {
-        // What the client sent before it can have seen the error is on its way in: let it arrive.
+    async fn let_arrive(&mut self, inbox: &mut Inbox) {
         for _ in 0..4 {
             tokio::task::yield_now().await;
             while let Some(request) = waiting_request(inbox).await {
                 self.receive(request);
             }
         }
+    }
+
+    fn take_waiting_cells(&mut self) -> Vec<Incoming> {
         let (cells, others) = std::mem::take(&mut self.queue)
             .into_iter()
-            .partition(|r| r.header.msg_type == "execute_request");
+            .partition::<std::collections::VecDeque<_>, _>(|request| {
+                request.header.msg_type == "execute_request"
+            });
         self.queue = others;
-        let cells: std::collections::VecDeque<Incoming> = cells;
-        for cell in cells {
-            self.answer(&cell, &json!({"status": "aborted"}));
-        }
+        cells.into()
     }
 
     /// Interrupts what the interpreter does for us. Nothing happens while it is idle.

@@ -2,6 +2,7 @@
 
 use crate::Setup;
 use crate::cell::Cell;
+use crate::cell::Closing;
 use crate::death::Life;
 use crate::measure::Slot;
 use crate::measure::Usage;
@@ -41,6 +42,8 @@ pub struct Kernel {
     pub(crate) queue: VecDeque<Incoming>,
     /// The cell in hand.
     pub(crate) cell: Option<Cell>,
+    /// A cell that is about to be answered.
+    pub(crate) closing: Option<Closing>,
     /// Other requests that the agent is answering, by number.
     pub(crate) forwarded: HashMap<u64, Incoming>,
     pub(crate) last_id: u64,
@@ -77,6 +80,7 @@ impl Kernel {
             life: Life::Starting,
             queue: VecDeque::new(),
             cell: None,
+            closing: None,
             forwarded: HashMap::new(),
             last_id: 0,
             text_parent: None,
