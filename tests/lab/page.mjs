@@ -14,7 +14,7 @@ export class Person {
       executablePath: executable,
       headless: true,
       args: FLAGS,
-      viewport: { width: 1280, height: 1000 },
+      viewport: { width: 1100, height: 1300 },
     });
     person.page = person.browser.pages()[0] ?? (await person.browser.newPage());
     person.page.setDefaultTimeout(60_000);
@@ -30,6 +30,7 @@ export class Person {
     await this.page.click(`.jp-LauncherCard[data-category="Notebook"][title="${displayName}"]`);
     await this.page.waitForSelector(".jp-NotebookPanel .jp-Cell .cm-content");
     await this.#idle();
+    await this.page.evaluate(() => window.jupyterapp.shell.collapseLeft());
   }
 
   /** The names on the launcher's notebook cards. */
@@ -38,7 +39,7 @@ export class Person {
     return cards.evaluateAll((nodes) => nodes.map((node) => node.title));
   }
 
-  /** Types a cell, runs it and waits for its end; the text of everything shown below it. */
+  /** Types a cell, runs it and waits for its end; the text of everything below it. */
   async run(source) {
     const cells = this.page.locator(".jp-Notebook .jp-CodeCell");
     const cell = cells.nth((await cells.count()) - 1);
@@ -50,17 +51,20 @@ export class Person {
     await prompt.filter({ hasText: /\[\d+\]/ }).waitFor();
     await this.#idle();
     await cell.scrollIntoViewIfNeeded();
-    return cell.locator(".jp-OutputArea").innerText();
+    // Everything, also what a closed <details> hides until one clicks.
+    return cell.locator(".jp-OutputArea").textContent();
   }
 
   /** Switches between "JupyterLab Light" and "JupyterLab Dark". */
   async theme(name) {
     await this.page.evaluate((theme) => window.jupyterapp.commands.execute("apputils:change-theme", { theme }), name);
     await this.page.waitForFunction((theme) => document.body.dataset.jpThemeName === theme, name);
-    await this.page.evaluate(() => document.fonts.ready);
+    await this.page.waitForSelector("#jupyterlab-splash", { state: "detached" });
   }
 
+  /** The window as it is, the notebook scrolled to its top. */
   async picture(path) {
+    await this.page.evaluate(() => document.querySelector(".jp-WindowedPanel-outer")?.scrollTo(0, 0));
     await this.page.screenshot({ path });
   }
 
