@@ -33,6 +33,10 @@ impl Paths {
             Some(directory) => root.join(directory),
             None => root.join("target"),
         };
+        let jupyter = target.join("jupyter");
+        // IPython takes a directory of its own only where the parent exists.
+        std::fs::create_dir_all(&jupyter)
+            .map_err(Failure::io(format!("cannot make {}", jupyter.display())))?;
         Ok(Self {
             venv: root.join(".venv"),
             target,
