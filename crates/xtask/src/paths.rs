@@ -76,8 +76,8 @@ impl Paths {
 
     /// A program that runs at the top of the checkout as if `.venv` were activated.
     ///
-    /// Only the kernelspecs of `.venv` are seen first, and Jupyter's and IPython's own files (configuration, history,
-    /// runtime) live below the target directory, so neither side disturbs the other.
+    /// The kernelspecs of `.venv` come first, and Jupyter, IPython and the kernel find no configuration, history or
+    /// variables of the user's: a run says the same for everyone, and leaves nothing behind but the target directory.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let jupyter = self.target.join("jupyter");
         let mut command = Command::new(program);
@@ -90,8 +90,14 @@ impl Paths {
             .env("JUPYTER_DATA_DIR", jupyter.join("data"))
             .env("JUPYTER_RUNTIME_DIR", jupyter.join("runtime"))
             .env("IPYTHONDIR", jupyter.join("ipython"))
+            .env("XDG_CONFIG_HOME", jupyter.join("xdg"))
             .env_remove("PYTHONHOME")
             .env_remove("PYTHONPATH");
+        for (name, _) in env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"RUST_HYGIENE_") {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

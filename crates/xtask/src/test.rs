@@ -31,11 +31,18 @@ struct Step {
 }
 
 /// In the order in which they run: what is cheap and fails often comes first.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "python environment",
         groups: &[Lint, Rust, Python, Lab],
         act: environment::ensure,
+    },
+    Step {
+        name: "browser",
+        groups: &[Lab],
+        act: |paths| {
+            browser::ensure_node_modules(paths).and(browser::ensure_chromium(paths).map(drop))
+        },
     },
     Step {
         name: "cargo fmt",
@@ -93,8 +100,7 @@ fn clippy(paths: &Paths) -> Result<()> {
 }
 
 fn pytest(paths: &Paths) -> Result<()> {
-    // A hanging kernel must fail its test, not the day; a test that needs longer says so itself.
-    let arguments = ["-m", "pytest", "--quiet", "--timeout", "300", "tests"];
+    let arguments = ["-m", "pytest", "--quiet", "tests"];
     process::run(
         paths
             .command(paths.python())
@@ -105,20 +111,12 @@ fn pytest(paths: &Paths) -> Result<()> {
 
 fn lab(paths: &Paths) -> Result<()> {
     let chromium = browser::ensure_chromium(paths)?;
-    browser::ensure_node_modules(paths)?;
     let pictures = paths.fresh("lab")?;
-    let arguments = [
-        "--kernel",
-        kernel::NAME,
-        "--display-name",
-        "Rust-Hygiene Python",
-    ];
     process::run(
         paths
             .command("node")
             .arg("tests/lab/lab.mjs")
-            .args(arguments)
-            .arg("--python")
+            .args(["--display-name", "Rust-Hygiene Python", "--python"])
             .arg(paths.python())
             .arg("--chromium")
             .arg(chromium)
@@ -229,7 +227,10 @@ mod tests {
     fn pytest_and_jupyterlab_come_after_the_kernel_is_installed() {
         let install = "release build and kernelspec";
         assert_eq!(names(Python), ["python environment", install, "pytest"]);
-        assert_eq!(names(Lab), ["python environment", install, "JupyterLab"]);
+        assert_eq!(
+            names(Lab),
+            ["python environment", "browser", install, "JupyterLab"]
+        );
     }
 
     #[test]
@@ -237,7 +238,7 @@ mod tests {
         let text = summary(
             &[("one", Duration::ZERO)],
             Some(("two", Duration::ZERO)),
-            &[&STEPS[8]],
+            &[&STEPS[9]],
         );
         assert_eq!(
             text,
