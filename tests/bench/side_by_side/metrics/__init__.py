@@ -1,0 +1,6 @@
+"""The metrics, in the order in which a round runs them: importing this registers them all."""
+
+# isort: off
+from side_by_side.metrics import start, execution, output, introspection, responsiveness, comms, ending
+
+__all__ = ["comms", "ending", "execution", "introspection", "output", "responsiveness", "start"]

@@ -1,0 +1,52 @@
+"""What a metric is given, and the list of all metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from side_by_side.basics import Rows
+from side_by_side.kernel import Kernel
+
+
+class Bench:
+    """What a metric function gets: kernels to start, and how much to do."""
+
+    def __init__(self, scratch: Path, quick: bool, timeout: float) -> None:
+        self.scratch = scratch
+        self.quick = quick
+        self.timeout = timeout
+
+    def kernel(self, spec: str) -> Kernel:
+        """A kernel not yet started."""
+        return Kernel(spec, self.scratch, self.timeout)
+
+    def started(self, spec: str) -> Kernel:
+        """A kernel that is ready for requests."""
+        kernel = self.kernel(spec)
+        try:
+            return kernel.start()
+        except BaseException:
+            kernel.close()
+            raise
+
+    def count(self, full: int, quick: int | None = None) -> int:
+        """How much to do: ``full``, or with --quick less (a tenth)."""
+        if not self.quick:
+            return full
+        return max(3, full // 10) if quick is None else quick
+
+
+MetricFunction = Callable[[Bench, str], Rows]
+METRICS: dict[str, MetricFunction] = {}
+
+
+def metric(function: MetricFunction) -> MetricFunction:
+    """Register a metric under its function's name.
+
+    A metric is a generator of rows (name, value), so that the rows measured
+    before a failure are kept.  A float is tabulated, a bool (row ``*_ok``) is
+    a check, a string is a note.
+    """
+    METRICS[function.__name__] = function
+    return function

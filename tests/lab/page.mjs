@@ -1,0 +1,83 @@
+// A person at JupyterLab, in verbs.
+import { chromium } from "playwright-core";
+
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+];
+
+export class Person {
+  /** Opens the browser on the launcher of a server. */
+  static async at(server, executable, profile) {
+    const person = new Person();
+    person.browser = await chromium.launchPersistentContext(profile, {
+      executablePath: executable,
+      headless: true,
+      args: FLAGS,
+      viewport: { width: 1100, height: 1300 },
+    });
+    person.page = person.browser.pages()[0] ?? (await person.browser.newPage());
+    person.page.setDefaultTimeout(60_000);
+    person.errors = [];
+    person.page.on("pageerror", (error) => person.errors.push(String(error)));
+    await person.page.goto(`${server.url}/lab?token=${server.token}`);
+    await person.page.waitForSelector(".jp-Launcher");
+    return person;
+  }
+
+  /** Clicks the launcher's notebook card with this name and waits for a kernel that is ready. */
+  async openNotebook(displayName) {
+    await this.page.click(`.jp-LauncherCard[data-category="Notebook"][title="${displayName}"]`);
+    await this.page.waitForSelector(".jp-NotebookPanel .jp-Cell .cm-content");
+    await this.#idle();
+    await this.page.evaluate(() => window.jupyterapp.shell.collapseLeft());
+  }
+
+  /** The names on the launcher's notebook cards. */
+  async cards() {
+    const cards = this.page.locator('.jp-LauncherCard[data-category="Notebook"]');
+    return cards.evaluateAll((nodes) => nodes.map((node) => node.title));
+  }
+
+  /** Types a cell, runs it and waits for its end; the text of everything below it. */
+  async run(source) {
+    const cells = this.page.locator(".jp-Notebook .jp-CodeCell");
+    const cell = cells.nth((await cells.count()) - 1);
+    await cell.locator(".cm-content").click();
+    await this.page.keyboard.insertText(source);
+    await this.page.keyboard.press("Shift+Enter");
+    // The prompt is [*] while the cell runs and a number after it.
+    const prompt = cell.locator(".jp-InputPrompt");
+    await prompt.filter({ hasText: /\[\d+\]/ }).waitFor();
+    await this.#idle();
+    await cell.scrollIntoViewIfNeeded();
+    // Everything, also what a closed <details> hides until one clicks.
+    return cell.locator(".jp-OutputArea").textContent();
+  }
+
+  /** Switches between "JupyterLab Light" and "JupyterLab Dark". */
+  async theme(name) {
+    await this.page.evaluate((theme) => window.jupyterapp.commands.execute("apputils:change-theme", { theme }), name);
+    await this.page.waitForFunction((theme) => document.body.dataset.jpThemeName === theme, name);
+    await this.page.waitForSelector("#jupyterlab-splash", { state: "detached" });
+  }
+
+  /** The window as it is, the notebook scrolled to its top. */
+  async picture(path) {
+    await this.page.evaluate(() => document.querySelector(".jp-WindowedPanel-outer")?.scrollTo(0, 0));
+    await this.page.screenshot({ path });
+  }
+
+  async leave() {
+    await this.browser.close();
+  }
+
+  /** Until the kernel is connected and idle, as JupyterLab itself knows it (its icon says "idle" too early). */
+  async #idle() {
+    await this.page.waitForFunction(() => {
+      const context = window.jupyterapp.shell.currentWidget?.sessionContext;
+      const kernel = context?.session?.kernel;
+      return context?.isReady && kernel?.connectionStatus === "connected" && kernel.status === "idle";
+    });
+  }
+}
