@@ -1,6 +1,7 @@
 """Fixtures: one kernel a module, replaced when a test has failed with it; nothing may be left unread."""
 
 import pytest
+
 from frontend import KERNEL, Frontend
 
 

@@ -13,9 +13,10 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-import schema
 import zmq
 from jupyter_client.manager import KernelManager
+
+import schema
 from message import build, pack, unpack
 
 KERNEL = os.environ.get("KERNEL_UNDER_TEST", "rust-hygiene")
@@ -90,7 +91,7 @@ class Frontend:
         if argv is not None:
             self.manager.kernel_spec.argv = argv(self.manager.kernel_spec.argv)
         self.home = tempfile.TemporaryDirectory(prefix="frontend-")
-        self.log = open(Path(self.home.name) / "kernel.log", "w+b")
+        self.log = Path(self.home.name) / "kernel.log"
         self.env = {
             **{k: v for k, v in os.environ.items() if not FOREIGN.match(k)},
             "IPYTHONDIR": str(Path(self.home.name) / "ipython"),
@@ -98,7 +99,8 @@ class Frontend:
             "FRONTEND_TAG": self.tag,
             **(env or {}),
         }
-        self.manager.start_kernel(env=self.env, stdout=self.log, stderr=self.log)
+        with self.log.open("wb") as log:
+            self.manager.start_kernel(env=self.env, stdout=log, stderr=log)
         self.key = self.manager.session.key
         self.pid = self.manager.provisioner.process.pid
         self.closed = False
@@ -130,16 +132,19 @@ class Frontend:
     def wait_until_ready(self):
         """Until the kernel answers and its IOPub reaches us; what it said of its start is forgotten."""
         deadline = time.monotonic() + PATIENCE
-        while True:
-            request = self.send("shell", "kernel_info_request")
-            self.take("shell", lambda m: m.answers(request), "the first kernel_info_reply")
-            try:
-                self.take("iopub", lambda m: m.answers(request) and m.is_status("idle"), "idle", timeout=1)
-                break
-            except TimeoutError:
-                if time.monotonic() > deadline:
-                    raise
+        while not self.is_heard():
+            assert time.monotonic() < deadline, f"nothing comes on iopub; {self.situation()}"
         self.unread["iopub"].clear()
+
+    def is_heard(self):
+        """Whether the idle of a request comes within a second of its reply: our subscription has arrived."""
+        request = self.send("shell", "kernel_info_request")
+        self.take("shell", lambda m: m.answers(request), "the first kernel_info_reply")
+        try:
+            self.take("iopub", lambda m: m.answers(request) and m.is_status("idle"), "idle", timeout=1)
+        except TimeoutError:
+            return False
+        return True
 
     # --- sending
 
@@ -174,6 +179,12 @@ class Frontend:
                 assert message.id not in self.seen, f"the same msg_id twice: {message!r}"
                 self.seen.add(message.id)
                 self.unread[channel].append(message)
+
+    def pump_for(self, seconds):
+        """Let time pass without letting messages pile up in the sockets."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.pump(left)
 
     def take(self, channel, wanted, what, timeout=PATIENCE):
         """The first unread message that is `wanted`; it stops being unread."""
@@ -324,7 +335,6 @@ class Frontend:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.log.close()
         self.home.cleanup()
 
     def situation(self):
@@ -332,7 +342,7 @@ class Frontend:
         return f"unread: {unread}; the kernel's own output ends: {self.kernel_log()[-2000:]!r}"
 
     def kernel_log(self):
-        return Path(self.log.name).read_text(errors="replace")
+        return self.log.read_text(errors="replace")
 
     def __enter__(self):
         return self

@@ -4,6 +4,7 @@ import os
 import socket
 
 import pytest
+
 from frontend import KERNEL
 from message import DELIMITER, build, pack
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import zmq
+
 from message import unpack
 
 ours = pytest.mark.ours
@@ -366,4 +367,8 @@ def test_strings_are_json_that_every_parser_accepts(kernel):
     )
     for message in exchange.iopub:
         for part in message.raw:
-            json.loads(part.decode("utf-8"), parse_constant=lambda name: pytest.fail(f"{name} in {part}"))
+            json.loads(part.decode("utf-8"), parse_constant=refuse)
+
+
+def refuse(constant):
+    pytest.fail(f"{constant} in a message")
