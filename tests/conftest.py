@@ -1,8 +1,20 @@
 """Fixtures: one kernel a module, replaced when a test has failed with it; nothing may be left unread."""
 
+import os
+import tempfile
+
 import pytest
 
 from frontend import KERNEL, Frontend
+
+FAILED = pytest.StashKey()
+
+
+def pytest_configure(config):
+    """Kernels that others start for us must not read or fill the person's history."""
+    home = tempfile.TemporaryDirectory(prefix="ipython-of-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ["IPYTHONDIR"] = home.name
 
 
 def pytest_collection_modifyitems(config, items):
@@ -25,9 +37,6 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         item.stash[FAILED] = True
     return report
-
-
-FAILED = pytest.StashKey()
 
 
 class Shared:

@@ -25,7 +25,7 @@ KERNEL = os.environ.get("KERNEL_UNDER_TEST", "rust-hygiene")
 PATIENCE = 60
 
 # What the surroundings of the test run must not decide. ipykernel stops capturing file descriptors under pytest.
-FOREIGN = re.compile(r"PYTEST_|JPY_|VSCODE_|RUST_HYGIENE_(?!PYTHON$)|MPLBACKEND$|IPYTHONDIR$")
+FOREIGN = re.compile(r"PYTEST_|JPY_|VSCODE_|RUST_HYGIENE_(?!PYTHON$)|MPLBACKEND$")
 
 
 @dataclass
@@ -99,15 +99,25 @@ class Frontend:
             "FRONTEND_TAG": self.tag,
             **(env or {}),
         }
-        with self.log.open("wb") as log:
-            self.manager.start_kernel(env=self.env, stdout=log, stderr=log)
-        self.key = self.manager.session.key
-        self.pid = self.manager.provisioner.process.pid
         self.closed = False
         self.tolerates = lambda message: False
+        self.launch(self.manager.start_kernel)
         self.connect()
         if wait:
             self.wait_until_ready()
+
+    def launch(self, start):
+        with self.log.open("ab") as log:
+            start(env=self.env, stdout=log, stderr=log)
+        self.key = self.manager.session.key
+        self.pid = self.manager.provisioner.process.pid
+
+    def restart(self):
+        """By the manager, as a server does it; our sockets are made anew."""
+        self.disconnect()
+        self.launch(self.manager.restart_kernel)
+        self.connect()
+        self.wait_until_ready()
 
     # --- sockets
 
@@ -139,7 +149,7 @@ class Frontend:
     def is_heard(self):
         """Whether the idle of a request comes within a second of its reply: our subscription has arrived."""
         request = self.send("shell", "kernel_info_request")
-        self.take("shell", lambda m: m.answers(request), "the first kernel_info_reply")
+        self.take("shell", request.is_parent_of, "the first kernel_info_reply")
         try:
             self.take("iopub", lambda m: m.answers(request) and m.is_status("idle"), "idle", timeout=1)
         except TimeoutError:
@@ -234,9 +244,7 @@ class Frontend:
 
     def collect(self, request, timeout=PATIENCE):
         """Reply and all of IOPub up to idle, checked for form: busy first, idle last, the request's header on all."""
-        reply = self.take(
-            request.channel, lambda m: m.answers(request), f"reply to {request.type}", timeout=timeout
-        )
+        reply = self.take(request.channel, request.is_parent_of, f"reply to {request.type}", timeout=timeout)
         iopub = self.take_until_idle(request, timeout)
         assert reply.parent_header == request.header, f"{reply!r} has parent {reply.parent_header}"
         return Exchange(request, reply, iopub)
@@ -245,7 +253,7 @@ class Frontend:
         """All IOPub messages of a request, which are no longer unread."""
         iopub = []
         while not (iopub and iopub[-1].is_status("idle")):
-            iopub.append(self.take("iopub", lambda m: m.answers(request), "idle", timeout=timeout))
+            iopub.append(self.take("iopub", request.is_parent_of, "idle", timeout=timeout))
         states = [m.content["execution_state"] for m in iopub if m.type == "status"]
         assert iopub[0].is_status("busy") and states == ["busy", "idle"], f"{states} in {iopub}"
         for message in iopub:
@@ -310,7 +318,7 @@ class Frontend:
     def shut_down(self):
         """Ask the kernel to end; it answers, and ends by itself."""
         request = self.send("control", "shutdown_request", {"restart": False})
-        reply = self.take("control", lambda m: m.answers(request), "shutdown_reply")
+        reply = self.take("control", request.is_parent_of, "shutdown_reply")
         assert reply.content == {"status": "ok", "restart": False}
         self.manager.provisioner.process.wait(PATIENCE)
         return reply

@@ -35,6 +35,9 @@ class Message:
     def answers(self, request):
         return self.parent_header.get("msg_id") == request.id
 
+    def is_parent_of(self, message):
+        return message.answers(self)
+
     def is_status(self, state):
         return self.type == "status" and self.content["execution_state"] == state
 
