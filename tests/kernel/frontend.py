@@ -108,7 +108,7 @@ class Frontend:
 
     def launch(self, start):
         with self.log.open("ab") as log:
-            start(env=self.env, stdout=log, stderr=log)
+            start(env=self.env, cwd=self.home.name, stdout=log, stderr=log)
         self.key = self.manager.session.key
         self.pid = self.manager.provisioner.process.pid
 

@@ -86,7 +86,6 @@ def test_the_kernel_has_what_public_code_touches(kernel):
         "session",
         "iopub_socket",
         "_parent_ident",
-        "do_one_iteration",
         "eventloop",
     ]
     names += ["implementation", "language_info", "send_response", "execution_count", "get_parent"]
