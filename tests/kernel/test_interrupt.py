@@ -1,0 +1,191 @@
+"""Interrupts: they end the cell that runs, nothing else, and every request is still answered."""
+
+import random
+import time
+
+import pytest
+
+from frontend import KERNEL
+
+ours = pytest.mark.ours
+how = pytest.mark.parametrize("how", ["message", "signal"])
+
+
+def interrupt(kernel, how):
+    getattr(kernel, f"interrupt_by_{how}")()
+
+
+RUNNING = "print('running', flush=True)"
+
+
+def run_and_interrupt(kernel, code, how):
+    """Interrupt a cell once it has said that it runs; it says so first unless its code does."""
+    cell = kernel.start(code if RUNNING in code else f"{RUNNING}\n{code}")
+    kernel.wait_for_stream(cell, "running\n")
+    # Python drops an exception that a signal raises inside a finaliser or a callback, which printing may run. Here the
+    # cell is to be where it waits; the tests at the end of this file interrupt at any moment.
+    kernel.pump_for(0.1)
+    interrupt(kernel, how)
+    return kernel.collect(cell)
+
+
+def assert_alive(kernel):
+    assert kernel.execute_ok("print('alive')").stdout == "alive\n"
+
+
+BUSY = {
+    "a pure loop": "while True: pass",
+    "a sleep": "import time; time.sleep(1000)",
+    "a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "a thread's end": "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    "threading.Event().wait()",
+    "a select": "import select; select.select([], [], [])",
+    # It keeps the GIL: the pause lets ipykernel's thread publish the line before.
+    "a regular expression": "import re, time; time.sleep(0.2); re.match(r'(a+)+b', 'a' * 40)",
+    "a child": "import subprocess; subprocess.run(['sleep', '1000'])",
+    "an endless print": "while True: print('more')",
+}
+
+
+@how
+@pytest.mark.parametrize("code", BUSY.values(), ids=BUSY)
+def test_an_interrupt_ends(kernel, code, how):
+    exchange = run_and_interrupt(kernel, code, how)
+    assert (exchange.status, exchange.content["ename"]) == ("error", "KeyboardInterrupt")
+    assert_alive(kernel)
+
+
+AWAITS = {
+    "await sleep": "import asyncio; await asyncio.sleep(1000)",
+    "await a future": "import asyncio; await asyncio.get_running_loop().create_future()",
+    "await a gather": "import asyncio; await asyncio.gather(*(asyncio.sleep(1000) for _ in range(3)))",
+    "an async loop": "import asyncio\nwhile True: await asyncio.sleep(0)",
+}
+
+
+@ours
+@how
+@pytest.mark.parametrize("code", AWAITS.values(), ids=AWAITS)
+def test_an_interrupt_ends_an(kernel, code, how):
+    """ipykernel cannot: its event loop swallows the signal."""
+    exchange = run_and_interrupt(kernel, code, how)
+    assert (exchange.status, exchange.content["ename"]) == ("error", "KeyboardInterrupt")
+    assert_alive(kernel)
+    assert kernel.execute_ok("import asyncio; await asyncio.sleep(0); print('loop')").stdout == "loop\n"
+
+
+@how
+def test_an_interrupt_ends_a_shell_command_and_its_process(kernel, how):
+    """IPython reports the cell as done; what counts is that it ends, with its child."""
+    cell = kernel.start("!echo $$; exec sleep 987")
+    kernel.wait_for_stream(cell, "\n")
+    pid = int(kernel.printed(cell))
+    interrupt(kernel, how)
+    kernel.collect(cell)
+    deadline = time.monotonic() + 30
+    while pid in kernel.processes():
+        assert time.monotonic() < deadline, "the command goes on"
+        time.sleep(0.05)
+
+
+def test_a_cell_may_handle_its_interrupt(kernel):
+    code = (
+        f"import time\ntry:\n    {RUNNING}\n    time.sleep(1000)\nexcept KeyboardInterrupt: print('handled')"
+    )
+    exchange = run_and_interrupt(kernel, code, "message")
+    assert (exchange.status, exchange.stdout) == ("ok", "running\nhandled\n")
+
+
+def test_finally_blocks_run(kernel):
+    code = f"import time\ntry:\n    {RUNNING}\n    time.sleep(1000)\nfinally: cleaned = True"
+    assert run_and_interrupt(kernel, code, "message").status == "error"
+    assert kernel.evaluate("cleaned") is True
+
+
+@how
+def test_cells_queued_behind_an_interrupted_one_are_aborted(kernel, how):
+    cell = kernel.start(f"{RUNNING}\nimport time; time.sleep(1000)")
+    behind = [kernel.start(f"print({number})") for number in range(3)]
+    kernel.wait_for_stream(cell, "running\n")
+    interrupt(kernel, how)
+    assert kernel.collect(cell).status == "error"
+    assert [kernel.collect(other).status for other in behind] == ["aborted"] * 3
+    assert_alive(kernel)
+
+
+@how
+def test_cells_queued_without_stop_on_error_run(kernel, how):
+    cell = kernel.start(f"{RUNNING}\nimport time; time.sleep(1000)", stop_on_error=False)
+    behind = [kernel.start(f"print({number})") for number in range(3)]
+    kernel.wait_for_stream(cell, "running\n")
+    interrupt(kernel, how)
+    assert kernel.collect(cell).status == "error"
+    assert [kernel.collect(other).stdout for other in behind] == ["0\n", "1\n", "2\n"]
+
+
+def test_an_interrupt_by_message_of_an_idle_kernel_is_harmless(kernel):
+    for _ in range(20):
+        kernel.interrupt_by_message()
+    assert_alive(kernel)
+
+
+def test_an_interrupt_by_signal_of_an_idle_kernel_is_harmless(kernel):
+    for _ in range(20):
+        kernel.interrupt_by_signal()
+    assert_alive(kernel)
+
+
+FLOOD = "n = 0\nwhile True:\n    print(n)\n    n += 1"
+
+
+def assert_counted(text):
+    """Only numbered lines, none missing, none twice; the interrupt may have cut the last one."""
+    numbers = text.split("\n")
+    assert numbers[:-1] == [str(n) for n in range(len(numbers) - 1)]
+    assert str(len(numbers) - 1).startswith(numbers[-1])
+
+
+def test_fifty_interrupts_at_random_moments_of_a_flood_keep_the_channel_whole(start_kernel):
+    """Its own kernel: ipykernel's IOPub thread may need 30 s to end after this."""
+    kernel = start_kernel()
+    chance = random.Random(20)
+    for _ in range(50):
+        cell = kernel.start(FLOOD)
+        kernel.wait_for_stream(cell, "0\n")
+        kernel.pump_for(chance.uniform(0, 0.03))
+        kernel.interrupt_by_message()
+        exchange = kernel.collect(cell)
+        assert exchange.content["ename"] == "KeyboardInterrupt"
+        assert_counted(exchange.stdout)
+    assert_alive(kernel)
+    if KERNEL == "python3":
+        kernel.kill()
+
+
+@ours
+def test_interrupts_around_the_end_of_a_cell_leave_no_request_unanswered(kernel):
+    """ipykernel loses the reply when the interrupt falls between the code and the reply."""
+    chance = random.Random(21)
+    for number in range(100):
+        cell = kernel.start(f"for n in range(2000): print(n)\n{number}", stop_on_error=False)
+        kernel.pump_for(chance.uniform(0, 0.02))
+        request = kernel.send("control", "interrupt_request")
+        exchange = kernel.collect(cell)
+        assert exchange.status == "ok" or exchange.content["ename"] == "KeyboardInterrupt"
+        assert kernel.collect(request).content == {"status": "ok"}
+        assert_counted(exchange.stdout)
+    assert_alive(kernel)
+
+
+@ours
+def test_an_interrupt_of_an_idle_kernel_does_not_hit_the_next_cell(kernel):
+    for number in range(100):
+        kernel.send("control", "interrupt_request")
+        request = kernel.send("control", "interrupt_request")
+        kernel.collect(request)
+        assert kernel.execute_ok(f"print({number})").stdout == f"{number}\n"
+    kernel.pump(0)
+    for channel in ("control", "iopub"):
+        kernel.unread[channel] = [
+            m for m in kernel.unread[channel] if m.parent_header["msg_type"] != "interrupt_request"
+        ]

@@ -1,0 +1,125 @@
+"""Questions of a cell to the person: input, getpass, and what can go wrong while they wait."""
+
+import pytest
+
+ours = pytest.mark.ours
+
+
+def ask(kernel, code):
+    """A cell that asks; the cell and the question."""
+    cell = kernel.start(code, allow_stdin=True)
+    return cell, kernel.recv_stdin_request().content
+
+
+def test_input_returns_the_answer(kernel):
+    cell, question = ask(kernel, "name = input('Name? '); print('Hello', name)")
+    assert question == {"prompt": "Name? ", "password": False}
+    kernel.answer_input("Ada é \N{GRINNING FACE}")
+    assert kernel.collect(cell).stdout == "Hello Ada é \N{GRINNING FACE}\n"
+
+
+def test_getpass_asks_for_a_password(kernel):
+    cell, question = ask(kernel, "import getpass; secret = getpass.getpass('Secret: ')")
+    assert question == {"prompt": "Secret: ", "password": True}
+    kernel.answer_input("hidden")
+    exchange = kernel.collect(cell)
+    assert (exchange.status, exchange.outputs) == ("ok", [])
+    assert kernel.evaluate("secret") == "hidden"
+
+
+def test_several_questions_are_asked_one_by_one(kernel):
+    cell = kernel.start("answers = [input(f'{i}? ') for i in range(20)]", allow_stdin=True)
+    for number in range(20):
+        assert kernel.recv_stdin_request().content["prompt"] == f"{number}? "
+        kernel.answer_input(str(number * number))
+    assert kernel.collect(cell).status == "ok"
+    assert kernel.evaluate("answers") == [str(i * i) for i in range(20)]
+
+
+def test_what_was_printed_before_the_question_is_seen_before_it(kernel):
+    cell = kernel.start("print('read this'); input()", allow_stdin=True)
+    kernel.recv_stdin_request()
+    kernel.wait_for_stream(cell, "read this\n")
+    kernel.answer_input("")
+    assert kernel.collect(cell).stdout == "read this\n"
+
+
+def test_an_empty_answer_and_an_empty_prompt_are_answers(kernel):
+    cell, question = ask(kernel, "empty = input()")
+    assert question["prompt"] == ""
+    kernel.answer_input("")
+    kernel.collect(cell)
+    assert kernel.evaluate("empty") == ""
+
+
+def test_a_refused_question_does_not_spoil_the_next_one(kernel):
+    assert kernel.execute("input('no')", allow_stdin=False).content["ename"] == "StdinNotImplementedError"
+    cell, _ = ask(kernel, "print(input('yes'))")
+    kernel.answer_input("ok")
+    assert kernel.collect(cell).stdout == "ok\n"
+
+
+def test_end_of_file_is_an_eof_error(kernel):
+    """The protocol's end of file is the character that a terminal sends, U+0004."""
+    cell, _ = ask(kernel, "input()")
+    kernel.answer_input("\x04")
+    assert kernel.collect(cell).content["ename"] == "EOFError"
+
+
+@pytest.mark.parametrize("how", ["message", "signal"])
+def test_an_interrupt_ends_the_question_and_the_next_one_is_fresh(kernel, how):
+    cell, _ = ask(kernel, "input('interrupt me')")
+    getattr(kernel, f"interrupt_by_{how}")()
+    assert kernel.collect(cell).content["ename"] == "KeyboardInterrupt"
+    cell, question = ask(kernel, "print(input('again'))")
+    assert question["prompt"] == "again"
+    kernel.answer_input("fresh")
+    assert kernel.collect(cell).stdout == "fresh\n"
+
+
+def test_an_answer_to_an_interrupted_question_is_not_taken_for_the_next(kernel):
+    """The front end's answer may cross the interrupt on its way."""
+    cell, _ = ask(kernel, "input('interrupt me')")
+    kernel.interrupt_by_message()
+    assert kernel.collect(cell).content["ename"] == "KeyboardInterrupt"
+    kernel.answer_input("stale")
+    kernel.execute_ok("import time; time.sleep(0.2)")
+    cell, _ = ask(kernel, "print(input())")
+    kernel.answer_input("fresh")
+    assert kernel.collect(cell).stdout == "fresh\n"
+
+
+@ours
+@pytest.mark.parametrize("value", [{"a": 1}, [1], None, 5, "text"])
+def test_an_answer_that_nobody_asked_for_is_forgotten(kernel, value):
+    """Colab sends dictionaries on this channel."""
+    kernel.answer_input(value)
+    assert kernel.execute_ok("print('alive')").stdout == "alive\n"
+    cell, _ = ask(kernel, "print(input())")
+    kernel.answer_input("asked")
+    assert kernel.collect(cell).stdout == "asked\n"
+
+
+@ours
+@pytest.mark.parametrize("raw", [b"[]", b"nonsense", b"{}"])
+def test_a_malformed_answer_does_not_end_the_kernel(kernel, raw):
+    kernel.send("stdin", "input_reply", raw_content=raw)
+    assert kernel.execute_ok("print('alive')").stdout == "alive\n"
+
+
+def test_a_question_in_a_nested_call_works(kernel):
+    code = "import asyncio\nasync def ask(): return input('deep ')\nprint(await ask())"
+    cell, question = ask(kernel, code)
+    assert question["prompt"] == "deep "
+    kernel.answer_input("answer")
+    assert kernel.collect(cell).stdout == "answer\n"
+
+
+def test_the_debugger_asks_and_quits(kernel):
+    kernel.execute("def fails():\n    local = 42\n    1/0\nfails()", stop_on_error=False)
+    cell, question = ask(kernel, "%debug")
+    assert question["prompt"] == "ipdb> "
+    kernel.answer_input("p local")
+    assert kernel.recv_stdin_request().content["prompt"] == "ipdb> "
+    kernel.answer_input("q")
+    assert "42" in kernel.collect(cell).stdout
