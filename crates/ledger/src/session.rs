@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use meter::Reading;
 
-use crate::causes::{ALL, Evidence, Verdict};
+use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
 use crate::facts::Facts;
 use crate::hash::source_hash;
 use crate::history::{History, Run};
-use crate::record::{CellInfo, CellRecord, Confidence, Counts, Finding, Status, VariableChange};
+use crate::record::{
+    CellInfo, CellRecord, Confidence, Counts, CulpritKind, Finding, Status, VariableChange,
+};
 use crate::rows::ledger;
 use crate::thresholds::Thresholds;
 
@@ -54,7 +56,9 @@ pub struct Session {
 #[derive(Debug)]
 struct Open {
     finding: Finding,
-    detector: &'static str,
+    /// The source whose cell made it.
+    source: String,
+    /// The size that the person has been told.
     told: u64,
 }
 
@@ -126,11 +130,12 @@ impl Session {
         };
         let mut findings = Vec::new();
         if end.status != Status::Aborted {
-            for &(detector, detect) in ALL {
-                let verdict = detect(&evidence);
-                findings.extend(take(&mut self.open, detector, verdict));
+            for detector in ALL {
+                let verdict = (detector.detect)(&evidence);
+                findings.extend(take(&mut self.open, detector, &cell.source_hash, verdict));
             }
         }
+        close_released(&mut self.open, &tier0, tier1.as_ref());
         sort(&mut findings);
 
         let mut reported = Vec::new();
@@ -181,35 +186,58 @@ impl Session {
 /// Brings the open findings of one detector up to date and answers with what the person should be told now.
 fn take(
     open: &mut BTreeMap<String, Open>,
-    detector: &'static str,
+    detector: &Detector,
+    source: &str,
     verdict: Verdict,
 ) -> Option<Finding> {
     match verdict {
         Verdict::Unknown => None,
         Verdict::Gone => {
-            if detector != "user_growth" {
-                open.retain(|_, one| one.detector != detector);
-            }
+            open.retain(|_, one| {
+                one.finding.cause != detector.cause
+                    || (detector.scope == Scope::Source && one.source != source)
+            });
             None
         }
         Verdict::Holds(finding) => {
-            let told = open.get(&finding.id).map_or(0, |one| one.told);
-            let rank = open.get(&finding.id).map(|one| one.finding.confidence);
-            let news = told == 0
-                || finding.bytes as f64 >= told as f64 * TOLD_AGAIN
-                || rank.is_some_and(|rank| finding.confidence > rank);
+            let before = open.get(&finding.id);
+            let told = before.map_or(0, |one| one.told);
+            let surer = before.is_some_and(|one| finding.confidence > one.finding.confidence);
+            let news = told == 0 || surer || finding.bytes as f64 >= told as f64 * TOLD_AGAIN;
             let told = if news { finding.bytes } else { told };
             open.insert(
                 finding.id.clone(),
                 Open {
                     finding: finding.clone(),
-                    detector,
+                    source: source.to_owned(),
                     told,
                 },
             );
             news.then_some(finding)
         }
     }
+}
+
+/// Ends findings about a variable that the person has deleted or emptied.
+fn close_released(open: &mut BTreeMap<String, Open>, tier0: &Facts, tier1: Option<&Facts>) {
+    open.retain(|_, one| {
+        let culprit = &one.finding.culprit;
+        if culprit.kind != CulpritKind::Variable {
+            return true;
+        }
+        let is_culprit = |name: &String| match culprit.name.split_once('*') {
+            None => *name == culprit.name,
+            Some((start, end)) => name.starts_with(start) && name.ends_with(end),
+        };
+        let emptied = tier1.is_some_and(|facts| {
+            facts.variables.iter().any(|variable| {
+                is_culprit(&variable.name)
+                    && variable.bytes < one.finding.bytes / 2
+                    && variable.delta() < 0
+            })
+        });
+        !emptied && !tier0.dropped.iter().any(is_culprit)
+    });
 }
 
 fn sort(findings: &mut [Finding]) {
@@ -240,3 +268,6 @@ fn variables(facts: &Facts) -> Vec<VariableChange> {
     variables.truncate(REPORTED);
     variables
 }
+
+#[cfg(test)]
+mod tests;

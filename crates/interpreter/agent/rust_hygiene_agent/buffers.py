@@ -85,6 +85,7 @@ class Buffers:
         self._deadline = deadline
         self._pages = None
         self._counted = {}
+        self.total = 0  # bytes counted by address
 
     def count(self, address, size):
         """Bytes of a buffer that were not counted before."""
@@ -92,12 +93,14 @@ class Buffers:
         if size <= before or not address:
             return 0
         self._counted[address] = size
-        if size < RESIDENT_FROM:
-            return (size + 15 & ~15) - before
-        if self._pages is None:
-            self._pages = PageMap(self._deadline)
-        resident = self._pages.resident(address + before, size - before)
-        return size - before if resident is None else resident
+        held = size - before
+        if size >= RESIDENT_FROM:
+            if self._pages is None:
+                self._pages = PageMap(self._deadline)
+            resident = self._pages.resident(address + before, held)
+            held = held if resident is None else resident
+        self.total += held
+        return held
 
     def held_bytes(self, obj, size):
         """Bytes of a bytes, bytearray or array.array object of `size` bytes in all."""
