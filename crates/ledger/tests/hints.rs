@@ -26,7 +26,8 @@ fn run(session: &mut Session, facts: &Value) -> ledger::CellRecord {
 
 #[test]
 fn the_hints_are_those_that_are_proved_in_a_real_shell() {
-    let cases: Value = serde_json::from_str(include_str!("../../../tests/agent/hints.json")).unwrap();
+    let cases: Value =
+        serde_json::from_str(include_str!("../../../tests/agent/hints.json")).unwrap();
     let cases = cases.as_array().unwrap();
     assert!(!cases.is_empty());
     for case in cases {
@@ -37,6 +38,11 @@ fn the_hints_are_those_that_are_proved_in_a_real_shell() {
         let findings = session.findings();
         assert_eq!(findings.len(), 1, "{}", case["case"]);
         assert_eq!(findings[0].cause.name(), case["cause"], "{}", case["case"]);
-        assert_eq!(findings[0].hint, case["hint"].as_str().unwrap(), "{}", case["case"]);
+        assert_eq!(
+            findings[0].hint,
+            case["hint"].as_str().unwrap(),
+            "{}",
+            case["case"]
+        );
     }
 }
