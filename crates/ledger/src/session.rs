@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meter::Reading;
+use meter::{Gpu, GpuQuality, Reading};
 
 use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
 use crate::facts::Facts;
@@ -11,7 +11,7 @@ use crate::history::{History, Run};
 use crate::record::{
     CellInfo, CellRecord, Confidence, Counts, CulpritKind, Finding, Status, VariableChange,
 };
-use crate::rows::ledger;
+use crate::rows::{ledger, rounded};
 use crate::thresholds::Thresholds;
 
 const RECORD_VERSION: u32 = 1;
@@ -145,7 +145,7 @@ impl Session {
             }
         }
         let limit_share = match (reading.host.after, reading.host.limit) {
-            (Some(after), Some(limit)) if limit > 0 => Some(after as f64 / limit as f64),
+            (Some(after), Some(limit)) if limit > 0 => Some(rounded(after as f64 / limit as f64)),
             _ => None,
         };
         CellRecord {
@@ -167,7 +167,7 @@ impl Session {
             limit_share,
             timeline: reading.timeline,
             host: reading.host,
-            gpu: reading.gpu,
+            gpu: with_frameworks(reading.gpu, tier1.as_ref()),
         }
     }
 
@@ -238,6 +238,36 @@ fn close_released(open: &mut BTreeMap<String, Open>, tier0: &Facts, tier1: Optio
         });
         !emptied && !tier0.dropped.iter().any(is_culprit)
     });
+}
+
+/// Adds the frameworks' own counters, which only the agent can read. A framework counts the devices that it may see, so
+/// its only device is ours if ours is the only one; otherwise the numbers are taken to be the same.
+fn with_frameworks(mut gpus: Vec<Gpu>, facts: Option<&Facts>) -> Vec<Gpu> {
+    let Some(facts) = facts else { return gpus };
+    for (framework, devices) in &facts.frameworks {
+        for (&device, counters) in devices {
+            let only = gpus.len() == 1 && devices.len() == 1;
+            let at = gpus.iter().position(|gpu| only || gpu.index == device);
+            let at = at.unwrap_or_else(|| {
+                let used = counters
+                    .live
+                    .zip(counters.cached)
+                    .map(|(live, cached)| live.saturating_add(cached));
+                gpus.push(Gpu {
+                    index: device,
+                    used,
+                    quality: GpuQuality::Framework,
+                    ..Gpu::default()
+                });
+                gpus.len() - 1
+            });
+            gpus[at]
+                .frameworks
+                .entry(framework.clone())
+                .or_insert_with(|| counters.clone());
+        }
+    }
+    gpus
 }
 
 fn sort(findings: &mut [Finding]) {
