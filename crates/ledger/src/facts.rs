@@ -3,6 +3,8 @@
 //! The user's code runs in the same process as the agent, so these bytes are judged like input from a stranger: whatever
 //! is missing or of a wrong kind falls back to its default, lists and texts are cut, and no cell fails for it.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,6 +13,7 @@ const LARGEST: usize = 1 << 20;
 const NAMES: usize = 50;
 const ROWS: usize = 200;
 const TEXT: usize = 200;
+const DEVICES: usize = 128;
 
 /// Facts of one cell. Tier 0 fills the names and counts, tier 1 the variables and holders.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +44,8 @@ pub struct Facts {
     pub variables: Vec<Variable>,
     /// What is kept by others than the user's names.
     pub holders: Vec<Holder>,
+    /// Counters of GPU frameworks by framework and its number of the device.
+    pub frameworks: BTreeMap<String, BTreeMap<u32, meter::Framework>>,
 }
 
 /// A name whose size changed.
@@ -178,6 +183,7 @@ impl Facts {
             complete: fields.get("complete"),
             variables: fields.rows("variables", Variable::read),
             holders: fields.rows("holders", Holder::read),
+            frameworks: fields.frameworks("frameworks"),
         };
         let notice = (!fields.refused.is_empty()).then(|| {
             format!(
@@ -293,6 +299,19 @@ impl<'a> Fields<'a> {
         rows
     }
 
+    fn frameworks(
+        &mut self,
+        name: &'static str,
+    ) -> BTreeMap<String, BTreeMap<u32, meter::Framework>> {
+        let mut found: BTreeMap<String, BTreeMap<u32, meter::Framework>> = self.get(name);
+        found.retain(|framework, _| framework.len() <= TEXT);
+        while found.values().map(BTreeMap::len).sum::<usize>() > DEVICES || found.len() > DEVICES {
+            self.refuse(name);
+            found.pop_last();
+        }
+        found
+    }
+
     fn refuse(&mut self, name: &'static str) {
         if !self.refused.contains(&name) {
             self.refused.push(name);
@@ -353,6 +372,24 @@ mod tests {
             notice.unwrap(),
             "Some facts about this cell were not usable: names, new, variables."
         );
+    }
+
+    #[test]
+    fn counters_of_frameworks_are_read() {
+        let (facts, notice) =
+            Facts::parse(br#"{"frameworks": {"torch": {"0": {"live": 5, "cached": 7}}}}"#);
+        assert_eq!(notice, None);
+        assert_eq!(
+            facts.frameworks["torch"][&0],
+            meter::Framework {
+                live: Some(5),
+                cached: Some(7)
+            }
+        );
+        let (facts, notice) =
+            Facts::parse(br#"{"frameworks": {"torch": {"zero": {}}}, "names": 1}"#);
+        assert!(facts.frameworks.is_empty() && notice.is_some());
+        assert_eq!(facts.names, 1);
     }
 
     #[test]

@@ -25,13 +25,18 @@ pub fn ledger(host: &Host, facts: Option<&Facts>, notable: u64) -> Ledger {
         .fold(0i64, |sum, row| sum.saturating_add(row.bytes));
     let residue = delta.saturating_sub(sum);
     let explained = (facts.is_some() && delta.unsigned_abs() >= notable.max(1)).then(|| {
-        (1.0 - residue.unsigned_abs() as f64 / delta.unsigned_abs() as f64).clamp(0.0, 1.0)
+        rounded((1.0 - residue.unsigned_abs() as f64 / delta.unsigned_abs() as f64).clamp(0.0, 1.0))
     });
     Ledger {
         rows,
         residue: Some(residue),
         explained,
     }
+}
+
+/// Four digits: more would be noise, and short numbers survive JSON unchanged.
+pub(crate) fn rounded(share: f64) -> f64 {
+    (share * 10_000.0).round() / 10_000.0
 }
 
 fn rows(host: &Host, facts: &Facts) -> Vec<Row> {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use meter::Reading;
+use meter::{Gpu, GpuQuality, Reading};
 
-use crate::causes::{ALL, Evidence, Verdict};
+use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
 use crate::facts::Facts;
 use crate::hash::source_hash;
 use crate::history::{History, Run};
-use crate::record::{CellInfo, CellRecord, Confidence, Counts, Finding, Status, VariableChange};
-use crate::rows::ledger;
+use crate::record::{
+    CellInfo, CellRecord, Confidence, Counts, CulpritKind, Finding, Status, VariableChange,
+};
+use crate::rows::{ledger, rounded};
 use crate::thresholds::Thresholds;
 
 const RECORD_VERSION: u32 = 1;
@@ -54,7 +56,9 @@ pub struct Session {
 #[derive(Debug)]
 struct Open {
     finding: Finding,
-    detector: &'static str,
+    /// The source whose cell made it.
+    source: String,
+    /// The size that the person has been told.
     told: u64,
 }
 
@@ -126,11 +130,12 @@ impl Session {
         };
         let mut findings = Vec::new();
         if end.status != Status::Aborted {
-            for &(detector, detect) in ALL {
-                let verdict = detect(&evidence);
-                findings.extend(take(&mut self.open, detector, verdict));
+            for detector in ALL {
+                let verdict = (detector.detect)(&evidence);
+                findings.extend(take(&mut self.open, detector, &cell.source_hash, verdict));
             }
         }
+        close_released(&mut self.open, &tier0, tier1.as_ref());
         sort(&mut findings);
 
         let mut reported = Vec::new();
@@ -140,7 +145,7 @@ impl Session {
             }
         }
         let limit_share = match (reading.host.after, reading.host.limit) {
-            (Some(after), Some(limit)) if limit > 0 => Some(after as f64 / limit as f64),
+            (Some(after), Some(limit)) if limit > 0 => Some(rounded(after as f64 / limit as f64)),
             _ => None,
         };
         CellRecord {
@@ -162,7 +167,7 @@ impl Session {
             limit_share,
             timeline: reading.timeline,
             host: reading.host,
-            gpu: reading.gpu,
+            gpu: with_frameworks(reading.gpu, tier1.as_ref()),
         }
     }
 
@@ -181,35 +186,88 @@ impl Session {
 /// Brings the open findings of one detector up to date and answers with what the person should be told now.
 fn take(
     open: &mut BTreeMap<String, Open>,
-    detector: &'static str,
+    detector: &Detector,
+    source: &str,
     verdict: Verdict,
 ) -> Option<Finding> {
     match verdict {
         Verdict::Unknown => None,
         Verdict::Gone => {
-            if detector != "user_growth" {
-                open.retain(|_, one| one.detector != detector);
-            }
+            open.retain(|_, one| {
+                one.finding.cause != detector.cause
+                    || (detector.scope == Scope::Source && one.source != source)
+            });
             None
         }
         Verdict::Holds(finding) => {
-            let told = open.get(&finding.id).map_or(0, |one| one.told);
-            let rank = open.get(&finding.id).map(|one| one.finding.confidence);
-            let news = told == 0
-                || finding.bytes as f64 >= told as f64 * TOLD_AGAIN
-                || rank.is_some_and(|rank| finding.confidence > rank);
+            let before = open.get(&finding.id);
+            let told = before.map_or(0, |one| one.told);
+            let surer = before.is_some_and(|one| finding.confidence > one.finding.confidence);
+            let news = told == 0 || surer || finding.bytes as f64 >= told as f64 * TOLD_AGAIN;
             let told = if news { finding.bytes } else { told };
             open.insert(
                 finding.id.clone(),
                 Open {
                     finding: finding.clone(),
-                    detector,
+                    source: source.to_owned(),
                     told,
                 },
             );
             news.then_some(finding)
         }
     }
+}
+
+/// Ends findings about a variable that the person has deleted or emptied.
+fn close_released(open: &mut BTreeMap<String, Open>, tier0: &Facts, tier1: Option<&Facts>) {
+    open.retain(|_, one| {
+        let culprit = &one.finding.culprit;
+        if culprit.kind != CulpritKind::Variable {
+            return true;
+        }
+        let is_culprit = |name: &String| match culprit.name.split_once('*') {
+            None => *name == culprit.name,
+            Some((start, end)) => name.starts_with(start) && name.ends_with(end),
+        };
+        let emptied = tier1.is_some_and(|facts| {
+            facts.variables.iter().any(|variable| {
+                is_culprit(&variable.name)
+                    && variable.bytes < one.finding.bytes / 2
+                    && variable.delta() < 0
+            })
+        });
+        !emptied && !tier0.dropped.iter().any(is_culprit)
+    });
+}
+
+/// Adds the frameworks' own counters, which only the agent can read. A framework counts the devices that it may see, so
+/// its only device is ours if ours is the only one; otherwise the numbers are taken to be the same.
+fn with_frameworks(mut gpus: Vec<Gpu>, facts: Option<&Facts>) -> Vec<Gpu> {
+    let Some(facts) = facts else { return gpus };
+    for (framework, devices) in &facts.frameworks {
+        for (&device, counters) in devices {
+            let only = gpus.len() == 1 && devices.len() == 1;
+            let at = gpus.iter().position(|gpu| only || gpu.index == device);
+            let at = at.unwrap_or_else(|| {
+                let used = counters
+                    .live
+                    .zip(counters.cached)
+                    .map(|(live, cached)| live.saturating_add(cached));
+                gpus.push(Gpu {
+                    index: device,
+                    used,
+                    quality: GpuQuality::Framework,
+                    ..Gpu::default()
+                });
+                gpus.len() - 1
+            });
+            gpus[at]
+                .frameworks
+                .entry(framework.clone())
+                .or_insert_with(|| counters.clone());
+        }
+    }
+    gpus
 }
 
 fn sort(findings: &mut [Finding]) {
@@ -240,3 +298,6 @@ fn variables(facts: &Facts) -> Vec<VariableChange> {
     variables.truncate(REPORTED);
     variables
 }
+
+#[cfg(test)]
+mod tests;

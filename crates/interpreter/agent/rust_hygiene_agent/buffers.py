@@ -17,10 +17,23 @@ RESIDENT_FROM = 256 * 1024
 _READ = 1 << 20  # bytes of the page map at a time: 512 MiB of memory
 _BYTES_HEAD = bytes.__basicsize__ - 1  # the text of a bytes object starts there
 
-# Highest byte of an entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): 0x80 present, 0x20 file or
-# shared, 0x01 mapped only here. "Present" alone is the shared page of zeros, or a page that a forked child still shares.
-_PRESENT = bytes(1 if value & 0x80 and value != 0x80 else 0 for value in range(256))
-_PRESENT_SHARED = bytes(1 if value & 0x80 else 0 for value in range(256))
+# Highest byte of an entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
+_PRESENT, _FILE, _ONLY_HERE = 0x80, 0x20, 0x01
+
+
+def _table(mapped, children):
+    """For each highest byte 1 if it stands for a page that is resident for us.
+
+    Memory that was only read is the shared page of zeros: present, but not mapped only here; as a huge page it even looks
+    like a file's, which private memory has none of. A page that forked children still share is not only here either.
+    """
+
+    def counts(value):
+        if not value & _PRESENT or (value & _FILE and not mapped):
+            return 0
+        return int(bool(value & (_FILE | _ONLY_HERE)) or children)
+
+    return bytes(map(counts, range(256)))
 
 
 class PageMap:
@@ -33,7 +46,8 @@ class PageMap:
             self._fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._fd = -1
-        self._table = _PRESENT_SHARED if self._fd >= 0 and _has_children() else _PRESENT
+        children = self._fd >= 0 and _has_children()
+        self._tables = _table(False, children), _table(True, children)
 
     def __del__(self):
         """The file is ours."""
@@ -41,8 +55,8 @@ class PageMap:
             os.close(self._fd)
             self._fd = -1
 
-    def resident(self, address, size):
-        """Resident bytes of the range, at most `size`; None if unknown."""
+    def resident(self, address, size, mapped=False):
+        """Resident bytes of the range, at most `size`; `mapped` if it may belong to a file; None if unknown."""
         if self._fd < 0 or size <= 0:
             return None
         at = address // PAGE * 8
@@ -56,7 +70,7 @@ class PageMap:
                 return None
             if len(data) < 8:
                 return None
-            present += data[7::8].translate(self._table).count(1)
+            present += data[7::8].translate(self._tables[mapped]).count(1)
             looked += len(data) // 8
             at += len(data) // 8 * 8
             if perf_counter() > self._deadline:
@@ -85,19 +99,22 @@ class Buffers:
         self._deadline = deadline
         self._pages = None
         self._counted = {}
+        self.total = 0  # bytes counted by address
 
-    def count(self, address, size):
-        """Bytes of a buffer that were not counted before."""
+    def count(self, address, size, mapped=False):
+        """Bytes of a buffer that were not counted before; `mapped` if it may belong to a file."""
         before = self._counted.get(address, 0)
         if size <= before or not address:
             return 0
         self._counted[address] = size
-        if size < RESIDENT_FROM:
-            return (size + 15 & ~15) - before
-        if self._pages is None:
-            self._pages = PageMap(self._deadline)
-        resident = self._pages.resident(address + before, size - before)
-        return size - before if resident is None else resident
+        held = size - before
+        if size >= RESIDENT_FROM:
+            if self._pages is None:
+                self._pages = PageMap(self._deadline)
+            resident = self._pages.resident(address + before, held, mapped)
+            held = held if resident is None else resident
+        self.total += held
+        return held
 
     def held_bytes(self, obj, size):
         """Bytes of a bytes, bytearray or array.array object of `size` bytes in all."""
@@ -175,7 +192,7 @@ def _numpy(buffers, obj, kind):
     if base is not None:
         # A view: its base pays. What is not readable as an object (a capsule, a mapping) is counted where we look.
         if type_name(type(base)) in ("mmap", "PyCapsule"):
-            own += buffers.count(_address(np, obj), size)
+            own += buffers.count(_address(np, obj), size, mapped=True)
         return own, {}, [base, *more]
     own += buffers.count(_address(np, obj), size)
     if plain.dtype.__get__(obj).kind == "O" and size and not more:
@@ -214,7 +231,7 @@ def _arrow(buffers, obj, kind):
 def _arrow_buffer(buffers, buffer):
     while buffer.parent is not None:
         buffer = buffer.parent
-    return buffers.count(buffer.address, buffer.size) if buffer.is_cpu else 0
+    return buffers.count(buffer.address, buffer.size, mapped=True) if buffer.is_cpu else 0
 
 
 # polars --------------------------------------------------------------------------------------------------------
@@ -238,7 +255,7 @@ def _torch(buffers, obj, kind):
     storage = obj.untyped_storage()
     children = [obj.grad] if obj.is_leaf and obj.grad is not None else []
     if obj.device.type == "cpu":
-        return 200 + buffers.count(storage.data_ptr(), storage.nbytes()), {}, children
+        return 200 + buffers.count(storage.data_ptr(), storage.nbytes(), storage.is_shared()), {}, children
     if obj.device.type != "cuda":
         return None
     key = ("cuda", obj.device.index, storage.data_ptr())

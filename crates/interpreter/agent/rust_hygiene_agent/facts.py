@@ -18,7 +18,7 @@ REPORTED = 40  # variables and holders in tier 1
 REMEMBERED = 20_000  # sizes kept between cells
 SMALL = 4096  # bytes; smaller holders are not worth a line
 NOISE = 64  # bytes; shared small integers change hands all the time
-SLOW = 50_000  # objects; a name that cost more is looked at last while it has not changed
+SLOW = 20_000  # objects; a name that cost more is looked at last while it has not changed
 
 _missing = object()
 
@@ -108,7 +108,7 @@ class Facts:
             walked = walker.objects
             size, gpu, at_least = walker.size(value)
             if walker.out_of_time and walker.objects == walked:
-                size = self._sizes.get(name, (0, 0))[0]  # not reached: as last seen
+                continue  # not reached: whatever was known of it stands
             row = self._variable(name, value, size, at_least, walker.objects - walked)
             if row is not None:
                 if gpu:
@@ -121,8 +121,16 @@ class Facts:
         for name in self._sizes.keys() - namespace.keys():
             del self._sizes[name]
         # From here on the walker meets only what no name of the user's reaches.
-        holders = [*self._output_holders(walker), *self._traceback_holders(walker)]
-        self._holders = {(row["kind"], row["name"]): row["bytes"] for row in holders}
+        sampled = walker.sampled
+        holders = [*self._output_holders(walker, sampled), *self._traceback_holders(walker, sampled)]
+        known = {(row["kind"], row["name"]) for row in holders}
+        if not walker.out_of_time:
+            holders += [
+                self._holder(kind, name, [], "", "", 0, {}, False)
+                for kind, name in self._holders.keys() - known
+            ]
+            self._holders = {}
+        self._holders.update({(row["kind"], row["name"]): row["bytes"] for row in holders if row["bytes"]})
         variables.sort(key=lambda row: (-abs(row["bytes"] - row["before"]), -row["bytes"]))
         holders.sort(key=lambda row: -row["bytes"])
         return {
@@ -147,21 +155,28 @@ class Facts:
             return None
         return _row(name, *_describe(value), size, before, change, at_least)
 
-    def _output_holders(self, walker):
+    # Where a variable was only sampled, an object among those that were skipped may be the holder's too; a large buffer
+    # is unlikely to be, since few of them make a variable large.
+
+    def _output_holders(self, walker, sampled):
         from .holders import output_history
 
         for name, names, value in output_history(self._shell):
+            in_buffers = walker.buffers.total
             size, gpu, at_least = walker.size(value)
             if size >= SMALL or gpu:
-                yield self._holder("out", name, names, *_describe(value), size, gpu, at_least)
+                row = self._holder("out", name, names, *_describe(value), size, gpu, at_least)
+                row["maybe_shared"] = sampled and walker.buffers.total - in_buffers < size / 2
+                yield row
 
-    def _traceback_holders(self, walker):
+    def _traceback_holders(self, walker, sampled):
         from . import holders
 
         found = holders.last_exception(self._shell)
         if found is None:
             return
         name, names, error, traceback, roots = found
+        in_buffers = walker.buffers.total
         total, gpu, at_least, largest, where = 0, {}, False, 0, ""
         # From the innermost frame outwards: the shell's own frame at the outer end reaches all others.
         for frame in [*reversed(list(holders.frames(traceback))), *roots]:
@@ -174,12 +189,15 @@ class Facts:
                 largest = size
                 where = f"in {frame.f_code.co_name}" if type(frame) is FrameType else ""
         if total >= SMALL or gpu:
-            yield self._holder("traceback", name, names, holders.describe(error), where, total, gpu, at_least)
+            row = self._holder("traceback", name, names, holders.describe(error), where, total, gpu, at_least)
+            row["maybe_shared"] = sampled and walker.buffers.total - in_buffers < total / 2
+            yield row
 
     def _holder(self, kind, name, names, type_name, detail, size, gpu, at_least):
         row = {"kind": kind, "name": name, "names": names, "type": type_name, "detail": detail, "bytes": size}
         row["before"] = self._holders.get((kind, name), 0)
         row["at_least"] = at_least
+        row["maybe_shared"] = False
         if gpu:
             row["gpu"] = gpu
         return row

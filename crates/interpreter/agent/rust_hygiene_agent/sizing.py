@@ -66,6 +66,7 @@ class Walker:
         self.buffers = Buffers(deadline)
         self.out_of_time = False
         self.objects = 0
+        self.sampled = False  # some root was not seen in full
         self._kinds = {}
         self._estimated = False
         self._gpu = {}
@@ -84,7 +85,9 @@ class Walker:
             self.out_of_time = True
             return 0, {}, True
         total = self._walk([root])
-        return total, self._gpu, self._estimated or self.out_of_time
+        at_least = self._estimated or self.out_of_time
+        self.sampled |= at_least
+        return total, self._gpu, at_least
 
     def _walk(self, stack):
         seen = self.seen

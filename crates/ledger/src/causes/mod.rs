@@ -9,7 +9,7 @@ mod user_growth;
 
 use crate::facts::Facts;
 use crate::history::Source;
-use crate::record::{CellInfo, Finding};
+use crate::record::{Cause, CellInfo, Finding};
 use crate::thresholds::Thresholds;
 
 /// What a detector may look at.
@@ -34,11 +34,42 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
-/// All detectors with the start of the ids of their findings.
-pub(crate) const ALL: &[(&str, fn(&Evidence) -> Verdict)] = &[
-    ("ipython_refs", ipython_refs::detect),
-    ("traceback_refs", traceback_refs::detect),
-    ("user_growth", user_growth::detect),
+/// How far a detector sees: its `Gone` ends its earlier findings there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The whole interpreter.
+    Session,
+    /// The source of the cell that has just ended.
+    Source,
+}
+
+/// A detector.
+pub(crate) struct Detector {
+    /// What it looks for.
+    pub cause: Cause,
+    /// How far it sees.
+    pub scope: Scope,
+    /// How it judges.
+    pub detect: fn(&Evidence) -> Verdict,
+}
+
+/// All detectors.
+pub(crate) const ALL: &[Detector] = &[
+    Detector {
+        cause: Cause::IpythonRefs,
+        scope: Scope::Session,
+        detect: ipython_refs::detect,
+    },
+    Detector {
+        cause: Cause::TracebackRefs,
+        scope: Scope::Session,
+        detect: traceback_refs::detect,
+    },
+    Detector {
+        cause: Cause::UserGrowth,
+        scope: Scope::Source,
+        detect: user_growth::detect,
+    },
 ];
 
 /// Whether a name can be typed as it is.

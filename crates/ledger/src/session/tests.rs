@@ -1,0 +1,303 @@
+use super::*;
+use crate::causes::testing::{MIB, holder, holders};
+use crate::facts::{Change, HolderKind, Variable};
+use crate::record::Cause;
+
+const M: i64 = MIB as i64;
+
+fn reading(delta: i64) -> Reading {
+    let mut reading = Reading::default();
+    reading.host.before = Some(200 * MIB);
+    reading.host.after = Some((200 * M + delta) as u64);
+    reading.host.delta = Some(delta);
+    reading.host.peak = Some((200 * M + delta.max(0)) as u64);
+    reading
+}
+
+fn cell(source: &str, delta: i64, tier1: Option<Facts>) -> CellEnd<'_> {
+    CellEnd {
+        execution_count: Some(3),
+        source,
+        status: Status::Ok,
+        wall_s: Some(0.1),
+        cpu_s: Some(0.1),
+        overhead_s: Some(0.001),
+        reading: reading(delta),
+        tier0: Facts::default(),
+        tier1,
+        notices: vec![],
+    }
+}
+
+fn grown(name: &str, before: u64, bytes: u64) -> Facts {
+    let variable = Variable {
+        name: name.into(),
+        type_name: "list".into(),
+        bytes,
+        before,
+        change: if bytes >= before {
+            Change::Grown
+        } else {
+            Change::Shrunk
+        },
+        ..Variable::default()
+    };
+    Facts {
+        complete: true,
+        variables: vec![variable],
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn a_cell_is_notable_when_memory_moved_or_should_have() {
+    let session = Session::new(Thresholds::default());
+    let quiet = Facts::default();
+    let with = |change: fn(&mut Reading)| {
+        let mut reading = reading(1000);
+        change(&mut reading);
+        reading
+    };
+    for (what, reading, tier0, notable) in [
+        ("nothing moved", reading(1000), quiet.clone(), false),
+        ("grew", reading(M), quiet.clone(), true),
+        ("shrank", reading(-M), quiet.clone(), true),
+        ("not measured", Reading::default(), quiet.clone(), false),
+        (
+            "a low peak",
+            with(|r| r.host.peak = Some(230 * MIB)),
+            quiet.clone(),
+            false,
+        ),
+        (
+            "a high peak",
+            with(|r| r.host.peak = Some(264 * MIB)),
+            quiet.clone(),
+            true,
+        ),
+        (
+            "children grew",
+            with(|r| {
+                r.host.children = Some(meter::Children {
+                    count: 1,
+                    pss: None,
+                    delta: Some(M),
+                })
+            }),
+            quiet.clone(),
+            true,
+        ),
+        (
+            "a GPU grew",
+            with(|r| {
+                r.gpu = vec![meter::Gpu {
+                    delta: Some(-M),
+                    ..meter::Gpu::default()
+                }]
+            }),
+            quiet.clone(),
+            true,
+        ),
+        (
+            "dropped and still there",
+            reading(0),
+            Facts {
+                let_go: 8 * MIB,
+                ..quiet.clone()
+            },
+            true,
+        ),
+        (
+            "a failure that held little",
+            reading(1000),
+            Facts {
+                raised: true,
+                ..quiet.clone()
+            },
+            false,
+        ),
+        (
+            "a failure that held some",
+            reading(M / 2),
+            Facts {
+                raised: true,
+                ..quiet.clone()
+            },
+            true,
+        ),
+    ] {
+        assert_eq!(session.is_notable(&reading, &tier0), notable, "{what}");
+    }
+}
+
+#[test]
+fn a_record_says_what_was_measured_and_counted() {
+    let mut session = Session::new(Thresholds::default());
+    let mut end = cell("x = big()", 80 * M, Some(grown("x", 0, 80 * MIB)));
+    end.tier0 = Facts {
+        new_count: 1,
+        ..Facts::default()
+    };
+    end.reading.host.limit = Some(1120 * MIB);
+    end.reading.notices = vec!["a".into(), "b".into()];
+    end.notices = vec!["b".into()];
+    let record = session.close_cell(end);
+    assert_eq!((record.v, record.cell.run, record.counts.new), (1, 1, 1));
+    assert_eq!(record.limit_share, Some(0.25));
+    assert_eq!(record.notices, ["a", "b"]);
+    assert_eq!(record.ledger.explained, Some(1.0));
+    assert_eq!(record.variables[0].delta, 80 * M);
+    assert!(record.findings.is_empty());
+    assert_eq!(session.close_cell(cell("x = big()\n", 0, None)).cell.run, 2);
+}
+
+#[test]
+fn a_finding_is_told_once_and_again_when_it_has_grown() {
+    let mut session = Session::new(Thresholds::default());
+    let kept = |bytes| {
+        Some(holders(vec![holder(
+            HolderKind::Out,
+            "Out[3]",
+            &["_3"],
+            bytes,
+        )]))
+    };
+    let told =
+        |session: &mut Session, bytes| session.close_cell(cell("x", M, kept(bytes))).findings.len();
+    assert_eq!(told(&mut session, 40 * MIB), 1);
+    assert_eq!(told(&mut session, 41 * MIB), 0);
+    assert_eq!(session.findings()[0].bytes, 41 * MIB);
+    assert_eq!(told(&mut session, 60 * MIB), 1);
+    session.close_cell(cell("quiet", 0, None));
+    assert_eq!(session.findings().len(), 1);
+    assert_eq!(told(&mut session, MIB), 0);
+    assert_eq!(session.findings(), []);
+    assert_eq!(told(&mut session, 40 * MIB), 1);
+}
+
+#[test]
+fn growth_stays_open_until_its_variable_is_emptied() {
+    let mut session = Session::new(Thresholds::default());
+    for run in 1..=5u64 {
+        session.close_cell(cell(
+            "append()",
+            10 * M,
+            Some(grown("preds", (run - 1) * 10 * MIB, run * 10 * MIB)),
+        ));
+    }
+    assert_eq!(session.findings()[0].culprit.name, "preds");
+    session.close_cell(cell("other", 80 * M, Some(grown("y", 0, 80 * MIB))));
+    assert_eq!(session.findings().len(), 1);
+    session.close_cell(cell(
+        "preds.clear()",
+        -50 * M,
+        Some(grown("preds", 50 * MIB, 56)),
+    ));
+    assert_eq!(session.findings(), []);
+}
+
+#[test]
+fn deleting_the_copies_ends_the_finding() {
+    let mut session = Session::new(Thresholds::default());
+    for run in 1..=5 {
+        let mut facts = grown(&format!("df_{run}"), 0, 20 * MIB);
+        facts.variables[0].change = Change::New;
+        session.close_cell(cell("copy()", 20 * M, Some(facts)));
+    }
+    assert_eq!(session.findings()[0].culprit.name, "df_*");
+    let mut end = cell("del df_2, df_3", -40 * M, None);
+    end.tier0.dropped = vec!["df_2".into(), "df_3".into()];
+    session.close_cell(end);
+    assert_eq!(session.findings(), []);
+}
+
+#[test]
+fn failed_runs_are_no_evidence_of_growth() {
+    let mut session = Session::new(Thresholds::default());
+    for _ in 0..8 {
+        let mut end = cell("fail()", 10 * M, Some(grown("x", 0, 10 * MIB)));
+        end.status = Status::Error;
+        assert_eq!(session.close_cell(end).findings, []);
+    }
+}
+
+#[test]
+fn the_worst_comes_first() {
+    let mut session = Session::new(Thresholds::default());
+    let facts = holders(vec![
+        holder(HolderKind::Out, "Out[3]", &["_3"], 40 * MIB),
+        holder(HolderKind::Traceback, "sys.last_traceback", &[], 90 * MIB),
+    ]);
+    let record = session.close_cell(cell("x", 90 * M, Some(facts)));
+    let causes: Vec<Cause> = record
+        .findings
+        .iter()
+        .map(|finding| finding.cause)
+        .collect();
+    assert_eq!(causes, [Cause::TracebackRefs, Cause::IpythonRefs]);
+}
+
+#[test]
+fn an_aborted_cell_changes_nothing() {
+    let mut session = Session::new(Thresholds::default());
+    let mut end = cell("x", 0, None);
+    end.status = Status::Aborted;
+    let record = session.close_cell(end);
+    assert_eq!(
+        (record.cell.status, record.findings.len()),
+        (Status::Aborted, 0)
+    );
+}
+
+#[test]
+fn counters_of_frameworks_join_the_devices() {
+    let counters = meter::Framework {
+        live: Some(5),
+        cached: Some(7),
+    };
+    let devices = |numbers: &[u32]| Facts {
+        frameworks: [(
+            "torch".to_owned(),
+            numbers
+                .iter()
+                .map(|number| (*number, counters.clone()))
+                .collect(),
+        )]
+        .into(),
+        ..Facts::default()
+    };
+    let gpu = |index| Gpu {
+        index,
+        quality: GpuQuality::Process,
+        ..Gpu::default()
+    };
+    for (what, gpus, seen, expected) in [
+        (
+            "our only device is its only one",
+            vec![gpu(3)],
+            vec![0],
+            vec![(3, true, GpuQuality::Process)],
+        ),
+        (
+            "by number",
+            vec![gpu(0), gpu(1)],
+            vec![1],
+            vec![
+                (0, false, GpuQuality::Process),
+                (1, true, GpuQuality::Process),
+            ],
+        ),
+        (
+            "a device that was not measured",
+            vec![],
+            vec![0],
+            vec![(0, true, GpuQuality::Framework)],
+        ),
+    ] {
+        let joined: Vec<(u32, bool, GpuQuality)> = with_frameworks(gpus, Some(&devices(&seen)))
+            .into_iter()
+            .map(|gpu| (gpu.index, gpu.frameworks.contains_key("torch"), gpu.quality))
+            .collect();
+        assert_eq!(joined, expected, "{what}");
+    }
+}
