@@ -15,7 +15,7 @@ import { Server } from "./server.mjs";
 /** Longer than any run takes; a hang is a failure. */
 const DEADLINE_MS = 300_000;
 
-/** What is run, what any kernel shows (`shows`), and what our badge adds (`badge`). 300 MiB are 39,321,600 doubles. */
+/** What is run, what any kernel shows (`shows`), and what our badge adds (`badge`). 39,321,600 doubles are 300 MiB. */
 const CELLS = [
   {
     name: "print",
@@ -33,19 +33,19 @@ const CELLS = [
     name: "300 MiB in an array",
     source: "data = np.ones(39_321_600)",
     shows: [],
-    badge: [/\+30\d(\.\d)? MiB/, /\bdata\b/],
+    badge: [/\+30\d(\.\d)?\sMiB/, /\bdata\b/],
   },
   {
     name: "an echo that Out keeps",
     source: "np.full(39_321_600, 2.0)",
     shows: [/array\(\[2\., 2\., 2\./],
-    badge: [/\+30\d(\.\d)? MiB/, /\bOut\b/],
+    badge: [/\+30\d(\.\d)?\sMiB/, /\bOut\b/],
   },
   {
     name: "an exception that keeps an array alive",
     source: 'def load():\n    rows = np.ones(39_321_600)\n    raise ValueError("no such column")\nload()',
     shows: [/ValueError: no such column/],
-    badge: [/\+30\d(\.\d)? MiB/, /traceback|exception/i],
+    badge: [/\+30\d(\.\d)?\sMiB/, /traceback|exception/i],
   },
 ];
 

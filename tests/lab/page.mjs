@@ -51,8 +51,14 @@ export class Person {
     await prompt.filter({ hasText: /\[\d+\]/ }).waitFor();
     await this.#idle();
     await cell.scrollIntoViewIfNeeded();
-    // Everything, also what a closed <details> hides until one clicks.
-    return cell.locator(".jp-OutputArea").textContent();
+    return cell.locator(".jp-OutputArea").evaluate((area) => {
+      // What is folded is read as well, and left as it was.
+      const folded = [...area.querySelectorAll("details:not([open])")];
+      for (const details of folded) details.open = true;
+      const text = area.innerText;
+      for (const details of folded) details.open = false;
+      return text;
+    });
   }
 
   /** Switches between "JupyterLab Light" and "JupyterLab Dark". */

@@ -49,7 +49,7 @@ class Row:
             f"{record.get('wall_s', self.seconds):.2f} s",
             size(host.get("delta"), signed=True),
             size(host.get("peak")),
-            shortened(verdict(record), 60),
+            shortened(verdict(record), 44),
         )
 
 
@@ -79,13 +79,23 @@ def size(count: int | None, *, signed: bool = False) -> str:
 
 
 def verdict(record: dict[str, Any]) -> str:
-    """The worst finding with its hint, or else the variable that changed most."""
+    """What the worst finding is about, or else the variable that changed most."""
     for finding in record.get("findings") or []:
-        hint = finding.get("hint")
-        return f"{finding['message']}{f' → {hint}' if hint else ''}"
+        return f"! {finding['culprit']['name']} keeps {size(finding['bytes'])}"
     for variable in record.get("variables") or []:
         return f"{variable['name']} {variable['change']}, {size(variable['delta'], signed=True)}"
     return ""
+
+
+def findings(rows: list[Row]) -> str:
+    """Every finding in full, with the line that releases the memory."""
+    lines = []
+    for row in rows:
+        for finding in row.record.get("findings") or []:
+            lines.append(f"[{row.reply['content'].get('execution_count')}] {finding['message']}")
+            if finding.get("hint"):
+                lines.append(f"    → {finding['hint']}")
+    return "\n".join(lines)
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
@@ -157,6 +167,8 @@ def main() -> int:
 
     print(f"\n{spec.display_name}: {args.notebook} in {took:.1f} s\n")
     print(table([HEADINGS, *(row.columns() for row in rows)]))
+    if text := findings(rows):
+        print(f"\n{text}")
     print(f"\nnotebook  {executed}\npage      {page}")
     if failure:
         print(f"\nThe notebook failed:\n{failure}", file=sys.stderr)
