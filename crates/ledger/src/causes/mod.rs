@@ -1,7 +1,7 @@
 //! One file a cause of kept memory. Each says what it is, how it is detected, what it is confused with, the hint and the
 //! cleanup step, and has the table of its tests.
 //!
-//! A new cause is a new file with a `detect` function and a line in [`ALL`].
+//! A new cause is a new file with a `detect` function and a line in `ALL`.
 
 mod ipython_refs;
 mod traceback_refs;

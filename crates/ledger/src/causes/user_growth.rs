@@ -12,7 +12,10 @@
 //! first run. Results in the output history or a traceback: growth that these holders account for is left to their
 //! causes. Growth that no name explains may be a cache, a registry or native memory; it is reported as such.
 //!
-//! **Hint.** `name.clear()` for containers, `del` for the rest.
+//! Growth that is only *reached* through a name (a logger's handlers, a cache on a class): deleting that name frees
+//! nothing, so the finding says what it knows and waits for more runs.
+//!
+//! **Hint.** `name.clear()` for containers, `del` for other data.
 //!
 //! **Step.** None: it is the user's data.
 
@@ -35,6 +38,23 @@ const CLEARED: [&str; 7] = [
     "OrderedDict",
     "bytearray",
 ];
+const DATA: [&str; 14] = [
+    "ndarray",
+    "DataFrame",
+    "Series",
+    "Table",
+    "Tensor",
+    "str",
+    "bytes",
+    "tuple",
+    "frozenset",
+    "array",
+    "Counter",
+    "MaskedArray",
+    "Index",
+    "Parameter",
+];
+const LEAKS: &str = "%hygiene leaks";
 const MOST_IN_HINT: usize = 8;
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
@@ -140,6 +160,11 @@ fn explained(
     let runs = recent.len();
     let each = human(slope as u64);
     let last = grown.times.last();
+    let mut sure = if certain {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    };
     let copies = last.is_some_and(|growth| growth.new);
     let (bytes, message, hint) = if copies {
         let names: Vec<&str> = grown
@@ -157,6 +182,19 @@ fn explained(
         );
         let from = names.len().saturating_sub(MOST_IN_HINT);
         (bytes, message, format!("del {}", names[from..].join(", ")))
+    } else if !last.is_some_and(|growth| is_data(&growth.type_name)) {
+        let bytes = last.map_or(0, |growth| growth.bytes);
+        sure = if runs >= UNEXPLAINED_RUNS {
+            Confidence::Likely
+        } else {
+            Confidence::Possible
+        };
+        let message = format!(
+            "What `{}` reaches grew by {each} in each of the last {runs} runs of this cell and is {} now.",
+            grown.name,
+            human(bytes)
+        );
+        (bytes, message, LEAKS.to_owned())
     } else {
         let bytes = last.map_or(0, |growth| growth.bytes);
         let message = format!(
@@ -180,11 +218,7 @@ fn explained(
             name: grown.name.clone(),
         },
         bytes,
-        confidence: if certain {
-            Confidence::Certain
-        } else {
-            Confidence::Likely
-        },
+        confidence: sure,
         message: with_cell(message, evidence),
         hint,
         step: None,
@@ -213,7 +247,7 @@ fn unexplained(evidence: &Evidence, recent: &[&Run], growth: i64, slope: f64) ->
             Confidence::Possible
         },
         message: with_cell(message, evidence),
-        hint: "%hygiene leaks".into(),
+        hint: LEAKS.into(),
         step: None,
     }
 }
@@ -236,178 +270,14 @@ fn release(name: &str, type_name: &str) -> String {
     }
 }
 
+/// Whether values of this class hold their memory themselves, so that clearing or deleting the name frees it.
+fn is_data(type_name: &str) -> bool {
+    CLEARED.contains(&type_name) || DATA.contains(&type_name)
+}
+
 fn to_signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{MIB, finding, judge};
-    use super::*;
-
-    const M: i64 = MIB as i64;
-
-    fn run(delta: i64, grown: &[(&str, &str, i64, bool)]) -> Run {
-        let grown = grown
-            .iter()
-            .enumerate()
-            .map(|(i, (name, type_name, delta, new))| Growth {
-                name: (*name).into(),
-                type_name: (*type_name).into(),
-                delta: *delta,
-                bytes: (*delta as u64) * (i as u64 + 1),
-                new: *new,
-            })
-            .collect();
-        Run {
-            delta: Some(delta),
-            grown,
-            holders: 0,
-        }
-    }
-
-    fn append(delta: i64) -> Run {
-        run(
-            delta,
-            &[
-                ("preds", "list", delta, false),
-                ("out", "ndarray", 1024, false),
-            ],
-        )
-    }
-
-    #[test]
-    fn a_list_that_every_run_appends_to_is_named_with_a_line_that_clears_it() {
-        let found = finding(judge(
-            detect,
-            None,
-            vec![
-                append(20 * M),
-                append(10 * M),
-                append(10 * M),
-                append(10 * M),
-            ],
-        ));
-        assert_eq!(
-            found.culprit,
-            Culprit {
-                kind: CulpritKind::Variable,
-                name: "preds".into()
-            }
-        );
-        assert_eq!(found.hint, "preds.clear()");
-        assert_eq!(found.confidence, Confidence::Likely);
-        assert!(
-            found
-                .message
-                .contains("`preds` grew by 10.0 MiB in each of the last 3 runs")
-        );
-    }
-
-    #[test]
-    fn numbered_copies_are_one_culprit() {
-        let copy = |n: i64| run(20 * M, &[(&format!("df_{n}"), "DataFrame", 20 * M, true)]);
-        let found = finding(judge(detect, None, (1..=5).map(copy).collect()));
-        assert_eq!(found.culprit.name, "df_*");
-        assert_eq!(found.hint, "del df_2, df_3, df_4, df_5");
-    }
-
-    #[test]
-    fn growth_becomes_certain_only_after_eight_runs() {
-        for (runs, confidence) in [
-            (4, Confidence::Likely),
-            (8, Confidence::Likely),
-            (9, Confidence::Certain),
-        ] {
-            let found = finding(judge(
-                detect,
-                None,
-                (0..runs).map(|_| append(10 * M)).collect(),
-            ));
-            assert_eq!(found.confidence, confidence, "{runs} runs");
-        }
-    }
-
-    #[test]
-    fn ordinary_cells_do_not_alarm() {
-        let plain = |deltas: &[i64]| {
-            deltas
-                .iter()
-                .map(|delta| run(*delta, &[]))
-                .collect::<Vec<_>>()
-        };
-        for (what, runs) in [
-            ("one run of an import", plain(&[80 * M])),
-            ("an import that is repeated", plain(&[80 * M, 0, 0, 0, 0])),
-            (
-                "a result that each run replaces",
-                plain(&[80 * M, 49 * M, 0, 0, 0]),
-            ),
-            ("two runs that grow", plain(&[0, 10 * M, 10 * M])),
-            ("growth that ends", plain(&[0, 10 * M, 10 * M, 10 * M, 0])),
-            (
-                "up and down",
-                plain(&[0, 10 * M, -10 * M, 10 * M, -10 * M, 10 * M, 10 * M, 10 * M]),
-            ),
-            (
-                "kilobytes a run",
-                plain(&[0, 900 << 10, 900 << 10, 900 << 10, 900 << 10]),
-            ),
-        ] {
-            assert!(
-                matches!(judge(detect, None, runs), Verdict::Gone | Verdict::Unknown),
-                "{what}"
-            );
-        }
-    }
-
-    #[test]
-    fn growth_of_the_output_history_is_not_ours() {
-        let shown = || Run {
-            delta: Some(16 * M),
-            grown: vec![],
-            holders: 16 * M,
-        };
-        assert!(matches!(
-            judge(detect, None, (0..6).map(|_| shown()).collect()),
-            Verdict::Gone
-        ));
-    }
-
-    #[test]
-    fn growth_without_a_variable_says_so_and_waits_for_more_runs() {
-        let runs = |n: usize| (0..n).map(|_| run(10 * M, &[])).collect::<Vec<_>>();
-        let early = finding(judge(detect, None, runs(4)));
-        assert_eq!(early.confidence, Confidence::Possible);
-        assert!(early.message.contains("no variable explains it"));
-        assert_eq!(
-            finding(judge(detect, None, runs(6))).confidence,
-            Confidence::Likely
-        );
-    }
-
-    #[test]
-    fn a_name_is_released_in_the_way_that_fits_it() {
-        for (name, type_name, line) in [
-            ("xs", "list", "xs.clear()"),
-            ("arr", "ndarray", "del arr"),
-            ("two words", "list", "globals().pop(\"two words\");"),
-        ] {
-            assert_eq!(release(name, type_name), line);
-        }
-    }
-
-    #[test]
-    fn families_differ_only_in_the_last_number() {
-        for (name, expected) in [
-            ("df_12", "df_*"),
-            ("x", "x"),
-            ("a1b22", "a1b*"),
-            ("7", "*"),
-            ("ä1", "ä*"),
-            ("run3_out", "run*_out"),
-        ] {
-            assert_eq!(family(name), expected);
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,184 @@
+use super::super::testing::{MIB, finding, judge};
+use super::*;
+
+const M: i64 = MIB as i64;
+
+fn run(delta: i64, grown: &[(&str, &str, i64, bool)]) -> Run {
+    let grown = grown
+        .iter()
+        .enumerate()
+        .map(|(i, (name, type_name, delta, new))| Growth {
+            name: (*name).into(),
+            type_name: (*type_name).into(),
+            delta: *delta,
+            bytes: (*delta as u64) * (i as u64 + 1),
+            new: *new,
+        })
+        .collect();
+    Run {
+        delta: Some(delta),
+        grown,
+        holders: 0,
+    }
+}
+
+fn append(delta: i64) -> Run {
+    run(
+        delta,
+        &[
+            ("preds", "list", delta, false),
+            ("out", "ndarray", 1024, false),
+        ],
+    )
+}
+
+#[test]
+fn a_list_that_every_run_appends_to_is_named_with_a_line_that_clears_it() {
+    let found = finding(judge(
+        detect,
+        None,
+        vec![
+            append(20 * M),
+            append(10 * M),
+            append(10 * M),
+            append(10 * M),
+        ],
+    ));
+    assert_eq!(
+        found.culprit,
+        Culprit {
+            kind: CulpritKind::Variable,
+            name: "preds".into()
+        }
+    );
+    assert_eq!(found.hint, "preds.clear()");
+    assert_eq!(found.confidence, Confidence::Likely);
+    assert!(
+        found
+            .message
+            .contains("`preds` grew by 10.0 MiB in each of the last 3 runs")
+    );
+}
+
+#[test]
+fn numbered_copies_are_one_culprit() {
+    let copy = |n: i64| run(20 * M, &[(&format!("df_{n}"), "DataFrame", 20 * M, true)]);
+    let found = finding(judge(detect, None, (1..=5).map(copy).collect()));
+    assert_eq!(found.culprit.name, "df_*");
+    assert_eq!(found.hint, "del df_2, df_3, df_4, df_5");
+}
+
+#[test]
+fn growth_becomes_certain_only_after_eight_runs() {
+    for (runs, confidence) in [
+        (4, Confidence::Likely),
+        (8, Confidence::Likely),
+        (9, Confidence::Certain),
+    ] {
+        let found = finding(judge(
+            detect,
+            None,
+            (0..runs).map(|_| append(10 * M)).collect(),
+        ));
+        assert_eq!(found.confidence, confidence, "{runs} runs");
+    }
+}
+
+#[test]
+fn growth_behind_a_name_is_not_blamed_on_the_name() {
+    let handlers = |_| run(4 * M, &[("log", "Logger", 4 * M, false)]);
+    let early = finding(judge(detect, None, (0..4).map(handlers).collect()));
+    assert_eq!(
+        (early.confidence, early.hint.as_str()),
+        (Confidence::Possible, "%hygiene leaks")
+    );
+    assert!(early.message.contains("What `log` reaches grew by 4.0 MiB"));
+    let late = finding(judge(detect, None, (0..12).map(handlers).collect()));
+    assert_eq!(
+        (late.confidence, late.hint.as_str()),
+        (Confidence::Likely, "%hygiene leaks")
+    );
+}
+
+#[test]
+fn ordinary_cells_do_not_alarm() {
+    let plain = |deltas: &[i64]| {
+        deltas
+            .iter()
+            .map(|delta| run(*delta, &[]))
+            .collect::<Vec<_>>()
+    };
+    for (what, runs) in [
+        ("one run of an import", plain(&[80 * M])),
+        ("an import that is repeated", plain(&[80 * M, 0, 0, 0, 0])),
+        (
+            "a result that each run replaces",
+            plain(&[80 * M, 49 * M, 0, 0, 0]),
+        ),
+        ("two runs that grow", plain(&[0, 10 * M, 10 * M])),
+        ("growth that ends", plain(&[0, 10 * M, 10 * M, 10 * M, 0])),
+        (
+            "up and down",
+            plain(&[0, 10 * M, -10 * M, 10 * M, -10 * M, 10 * M, 10 * M, 10 * M]),
+        ),
+        (
+            "kilobytes a run",
+            plain(&[0, 900 << 10, 900 << 10, 900 << 10, 900 << 10]),
+        ),
+    ] {
+        assert!(
+            matches!(judge(detect, None, runs), Verdict::Gone | Verdict::Unknown),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn growth_of_the_output_history_is_not_ours() {
+    let shown = || Run {
+        delta: Some(16 * M),
+        grown: vec![],
+        holders: 16 * M,
+    };
+    assert!(matches!(
+        judge(detect, None, (0..6).map(|_| shown()).collect()),
+        Verdict::Gone
+    ));
+}
+
+#[test]
+fn growth_without_a_variable_says_so_and_waits_for_more_runs() {
+    let runs = |n: usize| (0..n).map(|_| run(10 * M, &[])).collect::<Vec<_>>();
+    let early = finding(judge(detect, None, runs(4)));
+    assert_eq!(early.confidence, Confidence::Possible);
+    assert!(early.message.contains("no variable explains it"));
+    assert_eq!(
+        finding(judge(detect, None, runs(6))).confidence,
+        Confidence::Likely
+    );
+}
+
+#[test]
+fn a_name_is_released_in_the_way_that_fits_it() {
+    for (name, type_name, line) in [
+        ("xs", "list", "xs.clear()"),
+        ("arr", "ndarray", "del arr"),
+        ("two words", "list", "globals().pop(\"two words\");"),
+    ] {
+        assert_eq!(release(name, type_name), line);
+    }
+}
+
+#[test]
+fn families_differ_only_in_the_last_number() {
+    for (name, expected) in [
+        ("df_12", "df_*"),
+        ("x", "x"),
+        ("a1b22", "a1b*"),
+        ("7", "*"),
+        ("ä1", "ä*"),
+        ("run3_out", "run*_out"),
+    ] {
+        assert_eq!(family(name), expected);
+    }
+}
