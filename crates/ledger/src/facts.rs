@@ -45,7 +45,7 @@ pub struct Facts {
     /// What is kept by others than the user's names.
     pub holders: Vec<Holder>,
     /// Counters of GPU frameworks by framework and its number of the device.
-    pub frameworks: BTreeMap<String, BTreeMap<u32, meter::Framework>>,
+    pub frameworks: BTreeMap<String, BTreeMap<u32, meter::FrameworkMemory>>,
 }
 
 /// A name whose size changed.
@@ -302,8 +302,8 @@ impl<'a> Fields<'a> {
     fn frameworks(
         &mut self,
         name: &'static str,
-    ) -> BTreeMap<String, BTreeMap<u32, meter::Framework>> {
-        let mut found: BTreeMap<String, BTreeMap<u32, meter::Framework>> = self.get(name);
+    ) -> BTreeMap<String, BTreeMap<u32, meter::FrameworkMemory>> {
+        let mut found: BTreeMap<String, BTreeMap<u32, meter::FrameworkMemory>> = self.get(name);
         found.retain(|framework, _| framework.len() <= TEXT);
         while found.values().map(BTreeMap::len).sum::<usize>() > DEVICES || found.len() > DEVICES {
             self.refuse(name);

@@ -10,7 +10,7 @@ import time
 from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
 
-from .channel import dumps
+from .channel import ChannelClosed, dumps
 from .session import Session, Socket
 
 log = logging.getLogger("rust_hygiene")
@@ -178,6 +178,8 @@ class IPythonKernel:
                     self.take(*self._backlog.pop(0))
                 if not self.channel.has_pending:
                     return
+        except ChannelClosed:
+            os._exit(0)  # the front is gone
         finally:
             self._handling = False
 
