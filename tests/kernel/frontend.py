@@ -21,8 +21,8 @@ from message import build, pack, unpack
 
 KERNEL = os.environ.get("KERNEL_UNDER_TEST", "rust-hygiene")
 
-# How long a healthy kernel may take before we call it hung; nothing waits this long on success.
-PATIENCE = float(os.environ.get("KERNEL_TEST_PATIENCE", "60"))
+# Seconds that a healthy kernel may take before we call it hung; nothing waits this long on success.
+PATIENCE = int(os.environ.get("KERNEL_TEST_PATIENCE", "60"))
 
 # What the surroundings of the test run must not decide. ipykernel stops capturing file descriptors under pytest.
 FOREIGN = re.compile(r"PYTEST_|JPY_|VSCODE_|RUST_HYGIENE_(?!PYTHON$)|MPLBACKEND$")
