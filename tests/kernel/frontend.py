@@ -21,8 +21,10 @@ from message import build, pack, unpack
 
 KERNEL = os.environ.get("KERNEL_UNDER_TEST", "rust-hygiene")
 
-# How long a healthy kernel may take before we call it hung; nothing waits this long on success.
-PATIENCE = float(os.environ.get("KERNEL_TEST_PATIENCE", "60"))
+CHANNELS = {"stdin": zmq.DEALER, "iopub": zmq.SUB, "control": zmq.DEALER, "shell": zmq.DEALER}
+
+# Seconds that a healthy kernel may take before we call it hung; nothing waits this long on success.
+PATIENCE = int(os.environ.get("KERNEL_TEST_PATIENCE", "60"))
 
 # What the surroundings of the test run must not decide. ipykernel stops capturing file descriptors under pytest.
 FOREIGN = re.compile(r"PYTEST_|JPY_|VSCODE_|RUST_HYGIENE_(?!PYTHON$)|MPLBACKEND$")
@@ -122,13 +124,18 @@ class Frontend:
     # --- sockets
 
     def connect(self):
-        identity = self.session.encode()
-        self.sockets = {
-            "shell": self.manager.connect_shell(identity),
-            "control": self.manager.connect_control(identity),
-            "stdin": self.manager.connect_stdin(identity),
-            "iopub": self.manager.connect_iopub(),
-        }
+        self.sockets = {}
+        for channel, kind in CHANNELS.items():
+            socket = zmq.Context.instance().socket(kind)
+            socket.linger = 0
+            if kind == zmq.SUB:
+                socket.subscribe(b"")
+            else:
+                socket.identity = self.session.encode()
+            self.sockets[channel] = socket
+        self.stdin_events = self.sockets["stdin"].get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        for channel, socket in self.sockets.items():
+            socket.connect(f"tcp://{self.manager.ip}:{getattr(self.manager, channel + '_port')}")
         self.unread = {channel: [] for channel in self.sockets}
         self.seen = set()
         self.poller = zmq.Poller()
@@ -136,11 +143,14 @@ class Frontend:
             self.poller.register(socket, zmq.POLLIN)
 
     def disconnect(self):
+        self.sockets["stdin"].disable_monitor()
         for socket in self.sockets.values():
             socket.close(linger=0)
 
     def wait_until_ready(self):
         """Until the kernel answers and its IOPub reaches us; what it said of its start is forgotten."""
+        # A ROUTER drops what it has for a peer that has not yet connected: a question asked now would be lost.
+        assert self.stdin_events.poll(PATIENCE * 1000), f"nobody listens on stdin; {self.situation()}"
         deadline = time.monotonic() + PATIENCE
         while not self.is_heard():
             assert time.monotonic() < deadline, f"nothing comes on iopub; {self.situation()}"

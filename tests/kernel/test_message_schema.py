@@ -15,19 +15,19 @@ INFO_CHANNELS = ("shell", "control")
 
 @pytest.mark.parametrize("channel", INFO_CHANNELS)
 def test_kernel_info_describes_a_python(kernel, channel):
+    # Asked first, so that Python runs: a kernel may answer before it knows the exact version.
+    version = kernel.evaluate("__import__('platform').python_version()")
     reply = kernel.request(channel, "kernel_info_request")
     language = reply.content["language_info"]
     assert reply.reply.type == "kernel_info_reply"
     assert language["name"] == "python"
     assert language["file_extension"] == ".py"
     assert language["mimetype"] == "text/x-python"
-    assert language["version"] == ".".join(
-        map(str, kernel.evaluate("list(__import__('sys').version_info)")[:3])
-    )
+    assert language["version"] == version
     assert language["pygments_lexer"] == "ipython3"
     assert language["nbconvert_exporter"] == "python"
     assert language["codemirror_mode"]["name"] == "ipython"
-    assert reply.content["banner"].startswith(("Python", "Rust-Hygiene"))
+    assert version in reply.content["banner"]
 
 
 @ours
@@ -303,6 +303,7 @@ def test_connect_gives_the_five_ports(kernel):
 def test_usage_on_control_tells_the_kernels_memory(start_kernel):
     """Its own kernel: ipykernel leaves `kernel_memory` out without psutil."""
     kernel = start_kernel()
+    kernel.execute_ok("pass")
     exchange = kernel.request("control", "usage_request")
     assert exchange.reply.type == "usage_reply"
     assert exchange.content["pid"] in kernel.processes()
