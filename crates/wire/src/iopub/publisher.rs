@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::queue::{Message, PACE_WINDOW, Verdict};
 use super::subscriber::Subscriber;
+use crate::allocator;
 use crate::budget::Budget;
 use crate::envelope::{Sealer, Sections};
 use crate::escape::escape_into;
@@ -106,7 +107,10 @@ impl Publisher {
     fn push(&self, subscriber: &Subscriber, message: Arc<Message>) {
         match subscriber.queue().push(message, Instant::now()) {
             Verdict::Keep => subscriber.wake.notify_one(),
-            Verdict::Evict => subscriber.evicted.notify_one(),
+            Verdict::Evict => {
+                subscriber.evicted.notify_one();
+                allocator::give_back();
+            }
         }
     }
 
@@ -172,15 +176,16 @@ async fn connection(
     publisher: &Arc<Publisher>,
     reader: Reader,
     mut writer: Writer,
-    admission: Admission,
+    mut admission: Admission,
 ) -> Result<(), HandshakeError> {
     let mut reader = FrameReader::new(reader, 0, Arc::clone(&publisher.budget));
-    let shake = zmtp::accept(&mut reader, &mut writer, "XPUB", &["SUB", "XSUB"]);
+    let shake = zmtp::accept(&mut reader, &mut writer, "XPUB", &["SUB", "XSUB"], || {
+        admission.grant(0)
+    });
     tokio::time::timeout(publisher.handshake, shake)
         .await
         .map_err(|_| HandshakeError::Slow)??;
     reader.set_limit(INBOUND_LIMIT);
-    admission.grant();
     let subscriber = Arc::new(Subscriber::new(publisher.limit));
     let _membership = Membership::new(publisher, &subscriber);
     Ok(subscriber.run(publisher, reader, writer).await?)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::allocator::BURST;
 use crate::zmtp;
 
 /// A subscriber that took nothing for this long does not slow the publisher down.
@@ -51,6 +52,8 @@ pub(super) struct Queue {
     offset: usize,
     /// Bytes not written yet.
     bytes: usize,
+    /// Most bytes that waited since the queue was last empty.
+    peak: usize,
     /// Size of the largest waiting message; not lowered until the queue is empty.
     largest: usize,
     limit: usize,
@@ -66,6 +69,7 @@ impl Queue {
             piece: 0,
             offset: 0,
             bytes: 0,
+            peak: 0,
             largest: 0,
             limit,
             progress: now,
@@ -86,6 +90,7 @@ impl Queue {
             self.largest = 0;
         }
         self.bytes += message.size;
+        self.peak = self.peak.max(self.bytes);
         self.largest = self.largest.max(message.size);
         self.messages.push_back(message);
         let backlog = self.bytes.saturating_sub(self.largest);
@@ -135,8 +140,8 @@ impl Queue {
             .collect()
     }
 
-    /// `count` bytes of [`Queue::slices`] were written.
-    pub(super) fn advance(&mut self, mut count: usize, now: Instant) {
+    /// `count` bytes of [`Queue::slices`] were written. True when that ended a burst.
+    pub(super) fn advance(&mut self, mut count: usize, now: Instant) -> bool {
         self.progress = now;
         self.bytes -= count.min(self.bytes);
         while let Some(front) = self.messages.front() {
@@ -148,7 +153,7 @@ impl Queue {
             let rest = piece.len() - self.offset;
             if count < rest {
                 self.offset += count;
-                return;
+                return false;
             }
             count -= rest;
             self.piece += 1;
@@ -158,6 +163,7 @@ impl Queue {
         if self.messages.capacity() > KEEP {
             self.messages = VecDeque::new();
         }
+        std::mem::take(&mut self.peak) > BURST
     }
 }
 

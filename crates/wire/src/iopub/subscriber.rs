@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::publisher::Publisher;
 use super::queue::Queue;
+use crate::allocator;
 use crate::listener::{Reader, Writer};
 use crate::zmtp::{Command, Frame, FrameError, FrameReader};
 
@@ -128,7 +129,9 @@ impl Subscriber {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(count)) => {
                 drop(slices);
-                queue.advance(count, Instant::now());
+                if queue.advance(count, Instant::now()) {
+                    allocator::give_back();
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
