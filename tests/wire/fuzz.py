@@ -121,8 +121,8 @@ class Door:
             self.raw.close()
         self.raw = None
 
-    def throw(self, count: int) -> None:
-        """Sends `count` inputs in one write."""
+    def throw(self, count: int) -> int:
+        """Sends up to `count` inputs in one write, the last of which may end the connection; how many they were."""
         parts, keep = [], True
         for _ in range(count):
             part, keep = self.fuzzer.input(self.channel)
@@ -143,6 +143,7 @@ class Door:
             keep = False
         if not keep:
             self.close()
+        return len(parts)
 
 
 class Probe:
@@ -197,8 +198,7 @@ def main(n: int, seed: int, ports: dict[str, int], key: str, pid: int | None = N
     try:
         while thrown < n:
             count = min(BATCH, n - thrown)
-            fuzzer.random.choice(doors).throw(count)
-            thrown += count
+            thrown += fuzzer.random.choice(doors).throw(count)
             if thrown >= next_probe:
                 next_probe += PROBE_EVERY
                 probe.ask()

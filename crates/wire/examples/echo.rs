@@ -8,6 +8,7 @@
 //! | `flood_request` | `{"count": n, "size": bytes}` | publishes n numbered streams, pausing when told to |
 //! | `quit_request` | `{"count": n, "size": bytes}` | the same without a pause, then drains and exits |
 //! | `ask_request` | any | sends it back on the stdin channel as `input_request` |
+//! | `slow_request` | any | takes ten milliseconds |
 //! | `rss_request` | any | replies with `{"rss": bytes}` |
 
 use std::error::Error;
@@ -88,6 +89,7 @@ async fn act(outbox: &Outbox, request: &Incoming) -> bool {
             content.clone(),
             Vec::new(),
         ),
+        "slow" => tokio::time::sleep(Duration::from_millis(10)).await,
         "rss" => content = Bytes::from(format!("{{\"rss\":{}}}", rss())),
         "mirror" => outbox.publish(
             "mirror",
