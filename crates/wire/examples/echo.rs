@@ -8,8 +8,11 @@
 //! | `flood_request` | `{"count": n, "size": bytes}` | publishes n numbered streams, pausing when told to |
 //! | `quit_request` | `{"count": n, "size": bytes}` | the same without a pause, then drains and exits |
 //! | `ask_request` | any | sends it back on the stdin channel as `input_request` |
+//! | `slow_request` | any | takes ten milliseconds |
 //! | `rss_request` | any | replies with `{"rss": bytes}` |
 
+use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,43 +20,39 @@ use wire::{Channel, ConnectionFile, Inbox, Incoming, Options, Outbox};
 
 const EMPTY: Bytes = Bytes::from_static(b"{}");
 
-fn main() {
+fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let path = std::env::args_os()
-            .nth(1)
-            .expect("usage: echo CONNECTION_FILE");
-        let started = match ConnectionFile::load(path.as_ref()) {
-            Ok(connection) => wire::bind(&connection, options())
-                .await
-                .map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match started {
-            Ok((outbox, inbox)) => serve(outbox, inbox).await,
-            Err(error) => {
-                eprintln!("{error}");
-                std::process::exit(1);
-            }
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
         }
-    });
+    }
 }
 
-fn options() -> Options {
+/// False when the last messages could not be delivered.
+fn run() -> Result<bool, Box<dyn Error>> {
+    let path = std::env::args_os().nth(1);
+    let path = path.ok_or("usage: echo CONNECTION_FILE")?;
+    let connection = ConnectionFile::load(path.as_ref())?;
     let mut options = Options::default();
     if let Ok(milliseconds) = std::env::var("ECHO_HANDSHAKE_MS") {
-        options.handshake = Duration::from_millis(milliseconds.parse().expect("a number"));
+        options.handshake = Duration::from_millis(milliseconds.parse()?);
     }
-    options
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let (outbox, inbox) = wire::bind(&connection, options).await?;
+        Ok(serve(outbox, inbox).await)
+    })
 }
 
-async fn serve(outbox: Outbox, mut inbox: Inbox) {
+async fn serve(outbox: Outbox, mut inbox: Inbox) -> bool {
     loop {
         let request = inbox.recv().await;
         if request.channel == Channel::Stdin {
@@ -70,8 +69,7 @@ async fn serve(outbox: Outbox, mut inbox: Inbox) {
         let quit = act(&outbox, &request).await;
         status(&outbox, &request, "idle");
         if quit {
-            let drained = outbox.drain(Duration::from_secs(20)).await;
-            std::process::exit(if drained { 0 } else { 2 });
+            return outbox.drain(Duration::from_secs(20)).await;
         }
     }
 }
@@ -91,6 +89,7 @@ async fn act(outbox: &Outbox, request: &Incoming) -> bool {
             content.clone(),
             Vec::new(),
         ),
+        "slow" => tokio::time::sleep(Duration::from_millis(10)).await,
         "rss" => content = Bytes::from(format!("{{\"rss\":{}}}", rss())),
         "mirror" => outbox.publish(
             "mirror",
@@ -114,7 +113,7 @@ async fn act(outbox: &Outbox, request: &Incoming) -> bool {
 }
 
 async fn flood(outbox: &Outbox, request: &Incoming, paced: bool) {
-    let plan: serde_json::Value = serde_json::from_slice(&request.content).expect("a plan");
+    let plan: serde_json::Value = serde_json::from_slice(&request.content).unwrap_or_default();
     let number = |key: &str| plan[key].as_u64().unwrap_or_default();
     let filler = "x".repeat(number("size") as usize);
     for index in 0..number("count") {

@@ -22,6 +22,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
+use crate::allocator::{self, BURST};
 use crate::budget::{Budget, Lease};
 use crate::listener::{Admission, Reader, Writer};
 use crate::message::MAX_FRAMES;
@@ -77,11 +78,13 @@ impl Guard {
         &self,
         reader: Reader,
         mut writer: Writer,
-        admission: Admission,
+        mut admission: Admission,
     ) -> Result<(), HandshakeError> {
         let mut reader = FrameReader::new(reader, 0, Arc::clone(&self.budget));
         let welcome = &["DEALER", "REQ", "ROUTER"];
-        let shake = zmtp::accept(&mut reader, &mut writer, "ROUTER", welcome);
+        let shake = zmtp::accept(&mut reader, &mut writer, "ROUTER", welcome, || {
+            admission.grant(2)
+        });
         let mut identity = tokio::time::timeout(self.handshake, shake)
             .await
             .map_err(|_| HandshakeError::Slow)??;
@@ -93,7 +96,6 @@ impl Guard {
         let mut inner = FrameReader::new(inner_reader, 2 * PIECE as u64, Arc::clone(&self.budget));
         zmtp::introduce(&mut inner, &mut inner_writer, "DEALER", &identity).await?;
         let registration = self.peers.register(identity);
-        admission.grant();
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         let _parked = Forget {
             parking: &self.parking,
@@ -275,7 +277,7 @@ async fn outward(
     peer: &Peer,
     pongs: &Pongs,
 ) -> Result<(), FrameError> {
-    let mut inside_message = false;
+    let (mut inside_message, mut sent) = (false, 0);
     loop {
         let mark = tokio::select! {
             frame = router.next() => frame?,
@@ -297,6 +299,10 @@ async fn outward(
             client.write_all(&piece.body).await?;
             peer.delivered(piece.body.len());
             inside_message = bits & LAST == 0;
+            sent += piece.body.len();
+            if !inside_message && std::mem::take(&mut sent) > BURST {
+                allocator::give_back();
+            }
         }
     }
 }

@@ -43,11 +43,10 @@ pub(crate) async fn start(
         handshake: common.options.handshake,
         warnings: Arc::clone(&common.warnings),
     });
-    tasks.spawn(
-        listener.run(move |reader, writer, admission| {
-            Arc::clone(&guard).serve(reader, writer, admission)
-        }),
-    );
+    tasks.spawn(listener.run(
+        Arc::clone(&common.seats),
+        move |reader, writer, admission| Arc::clone(&guard).serve(reader, writer, admission),
+    ));
     tasks.spawn(echo(rep));
     Ok(())
 }
@@ -85,11 +84,13 @@ impl Guard {
         &self,
         reader: Reader,
         mut client: Writer,
-        admission: Admission,
+        mut admission: Admission,
     ) -> Result<(), HandshakeError> {
         let mut reader = FrameReader::new(reader, 0, Arc::clone(&self.budget));
         let welcome = &["REQ", "DEALER", "ROUTER"];
-        let shake = zmtp::accept(&mut reader, &mut client, "REP", welcome);
+        let shake = zmtp::accept(&mut reader, &mut client, "REP", welcome, || {
+            admission.grant(2)
+        });
         tokio::time::timeout(self.handshake, shake)
             .await
             .map_err(|_| HandshakeError::Slow)??;
@@ -97,7 +98,6 @@ impl Guard {
         let (inner_reader, mut inner_writer) = self.private.connect().await?.into_split();
         let mut inner = FrameReader::new(inner_reader, LIMIT, Arc::clone(&self.budget));
         zmtp::introduce(&mut inner, &mut inner_writer, "REQ", b"").await?;
-        admission.grant();
         while let Some(request) = read_message(&mut reader, Some(&mut client), &self.budget).await?
         {
             // An empty frame ends the envelope; zeromq answers nothing that lacks one, and libzmq neither.

@@ -29,6 +29,7 @@
 //! share one limit of bytes in flight, because signatures can be checked only when a message is complete.
 //! Everything runs on one current-thread tokio runtime.
 
+mod allocator;
 mod budget;
 mod connection;
 mod date;
@@ -132,6 +133,7 @@ pub async fn bind(
         options,
         signer,
         budget,
+        seats: listener::seats(),
         warnings,
     };
     let queues = Arc::new(Queues::default());
@@ -164,9 +166,12 @@ pub async fn bind(
     };
     heartbeat::start(heartbeat, &common, &mut tasks).await?;
     let subscribers = Arc::clone(&publisher);
-    tasks.spawn(iopub.run(move |reader, writer, admission| {
-        iopub::serve(Arc::clone(&subscribers), reader, writer, admission)
-    }));
+    tasks.spawn(iopub.run(
+        Arc::clone(&common.seats),
+        move |reader, writer, admission| {
+            iopub::serve(Arc::clone(&subscribers), reader, writer, admission)
+        },
+    ));
     let sockets = Arc::new(Sockets {
         _tasks: tasks,
         _files: files,

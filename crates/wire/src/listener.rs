@@ -10,12 +10,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::budget::{Budget, Lease};
 use crate::connection::{ConnectionFile, Transport};
 
 /// Connections that one port serves at a time.
 const MAX_CONNECTIONS: usize = 1024;
 /// Connections of one port that have not finished their handshake; the oldest makes room for the next.
 const MAX_WAITING: usize = 128;
+/// Descriptors left to everything that is not a connection.
+const RESERVED: u64 = 128;
 /// Pause after a failed accept, which is mostly a lack of file descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -115,7 +118,7 @@ impl Listener {
     }
 
     /// Accepts for ever and runs `serve` for each connection. Dropping the future ends them all.
-    pub(crate) async fn run<F, Fut>(self, serve: F)
+    pub(crate) async fn run<F, Fut>(self, seats: Arc<Budget>, serve: F)
     where
         F: Fn(Reader, Writer, Admission) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
@@ -133,12 +136,15 @@ impl Listener {
                 tokio::time::sleep(BACK_OFF).await;
                 continue;
             };
-            if connections.len() >= MAX_CONNECTIONS && !hall.dismiss_oldest() {
+            let mut seat = seats.lease();
+            let full = connections.len() >= MAX_CONNECTIONS || !seat.grow(1);
+            if full && !hall.dismiss_oldest() {
                 continue;
             }
             let admission = Admission {
                 number,
                 hall: hall.clone(),
+                seat,
             };
             let handle = connections.spawn(serve(reader, writer, admission));
             hall.enter(number, handle);
@@ -207,16 +213,36 @@ impl Hall {
     }
 }
 
-/// Held by a connection until its handshake is done.
+/// Held by a connection as long as it lasts.
 pub(crate) struct Admission {
     number: u64,
     hall: Hall,
+    seat: Lease,
 }
 
 impl Admission {
-    /// The handshake is done.
-    pub(crate) fn grant(self) {
+    /// The handshake is done and takes so many descriptors more; false when they are not there.
+    #[must_use]
+    pub(crate) fn grant(&mut self, descriptors: u64) -> bool {
+        if !self.seat.grow(descriptors) {
+            return false;
+        }
         let mut waiting = self.hall.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|(number, _)| *number != self.number);
+        true
     }
+}
+
+/// File descriptors that the connections of all ports may take together.
+///
+/// Out of descriptors zeromq's accept loop spins, and the kernel could not start a process or open a file.
+pub(crate) fn seats() -> Arc<Budget> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid place for the result; see getrlimit(2).
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    let limit = if known { limit.rlim_cur } else { 1024 };
+    Budget::new(limit.saturating_sub(RESERVED).max(64))
 }

@@ -58,6 +58,7 @@ pub(crate) struct Common {
     pub options: Options,
     pub signer: Arc<Signer>,
     pub budget: Arc<Budget>,
+    pub seats: Arc<Budget>,
     pub warnings: Arc<Throttle>,
 }
 
@@ -104,11 +105,10 @@ pub(crate) async fn start(
     };
     let (queue, replies) = unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    tasks.spawn(
-        listener.run(move |reader, writer, admission| {
-            Arc::clone(&guard).serve(reader, writer, admission)
-        }),
-    );
+    tasks.spawn(listener.run(
+        Arc::clone(&common.seats),
+        move |reader, writer, admission| Arc::clone(&guard).serve(reader, writer, admission),
+    ));
     tasks.spawn(inward.run(receiver));
     tasks.spawn(send(
         replies,

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::queue::{Message, PACE_WINDOW, Verdict};
+use super::queue::{Message, Verdict};
 use super::subscriber::Subscriber;
+use crate::allocator;
 use crate::budget::Budget;
 use crate::envelope::{Sealer, Sections};
 use crate::escape::escape_into;
@@ -29,7 +30,7 @@ const INBOUND_LIMIT: u64 = 4096;
 pub(crate) struct Publisher {
     subscribers: Mutex<HashMap<u64, Arc<Subscriber>>>,
     numbers: AtomicU64,
-    /// Some subscriber took bytes, or left.
+    /// Some subscriber took bytes, stopped taking them, or left.
     progress: Notify,
     limit: usize,
     handshake: Duration,
@@ -104,18 +105,21 @@ impl Publisher {
     }
 
     fn push(&self, subscriber: &Subscriber, message: Arc<Message>) {
-        match subscriber.queue().push(message, Instant::now()) {
+        match subscriber.queue().push(message) {
             Verdict::Keep => subscriber.wake.notify_one(),
-            Verdict::Evict => subscriber.evicted.notify_one(),
+            Verdict::Gone => {}
+            Verdict::Evict => {
+                subscriber.evicted.notify_one();
+                allocator::give_back();
+            }
         }
     }
 
     /// Bytes that wait for the subscriber with most of them among those that move.
     fn backlog(&self) -> usize {
-        let now = Instant::now();
         self.lock()
             .values()
-            .map(|s| s.queue().moving(now))
+            .map(|s| s.queue().moving())
             .max()
             .unwrap_or(0)
     }
@@ -132,8 +136,7 @@ impl Publisher {
                 if self.backlog() <= RELIEVED {
                     return;
                 }
-                // A subscriber that stops moving makes no noise.
-                let _ = tokio::time::timeout(PACE_WINDOW / 4, progress).await;
+                progress.await;
             }
         };
         let _ = tokio::time::timeout(LONGEST_PAUSE, wait).await;
@@ -172,15 +175,16 @@ async fn connection(
     publisher: &Arc<Publisher>,
     reader: Reader,
     mut writer: Writer,
-    admission: Admission,
+    mut admission: Admission,
 ) -> Result<(), HandshakeError> {
     let mut reader = FrameReader::new(reader, 0, Arc::clone(&publisher.budget));
-    let shake = zmtp::accept(&mut reader, &mut writer, "XPUB", &["SUB", "XSUB"]);
+    let shake = zmtp::accept(&mut reader, &mut writer, "XPUB", &["SUB", "XSUB"], || {
+        admission.grant(0)
+    });
     tokio::time::timeout(publisher.handshake, shake)
         .await
         .map_err(|_| HandshakeError::Slow)??;
     reader.set_limit(INBOUND_LIMIT);
-    admission.grant();
     let subscriber = Arc::new(Subscriber::new(publisher.limit));
     let _membership = Membership::new(publisher, &subscriber);
     Ok(subscriber.run(publisher, reader, writer).await?)

@@ -1,12 +1,16 @@
-//! What waits for one subscriber, and the verdict on it. Pure: the caller brings the time.
+//! What waits for one subscriber, and the verdict on it. Pure: the caller says how long it could not write.
+//!
+//! A subscriber stalls only while its socket refuses bytes and the runtime was free to offer them: a kernel that
+//! signs a large message for a second must not take that for the silence of its clients.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::allocator::BURST;
 use crate::zmtp;
 
 /// A subscriber that took nothing for this long does not slow the publisher down.
@@ -40,8 +44,12 @@ impl Message {
 /// Whether a subscriber may stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
+    /// It stays.
     Keep,
+    /// It goes now.
     Evict,
+    /// It was told to go before.
+    Gone,
 }
 
 pub(super) struct Queue {
@@ -51,24 +59,28 @@ pub(super) struct Queue {
     offset: usize,
     /// Bytes not written yet.
     bytes: usize,
+    /// Most bytes that waited since the queue was last empty.
+    peak: usize,
     /// Size of the largest waiting message; not lowered until the queue is empty.
     largest: usize,
     limit: usize,
-    progress: Instant,
+    /// Time since the socket last took a byte that was offered.
+    stalled: Duration,
     evicted: bool,
 }
 
 impl Queue {
-    pub(super) fn new(limit: usize, now: Instant) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         let messages = VecDeque::new();
         Self {
             messages,
             piece: 0,
             offset: 0,
             bytes: 0,
+            peak: 0,
             largest: 0,
             limit,
-            progress: now,
+            stalled: Duration::ZERO,
             evicted: false,
         }
     }
@@ -77,19 +89,20 @@ impl Queue {
     ///
     /// The largest message is not held against the subscriber: one that exceeds the limit by itself must reach
     /// those who read, together with the small ones around it.
-    pub(super) fn push(&mut self, message: Arc<Message>, now: Instant) -> Verdict {
+    pub(super) fn push(&mut self, message: Arc<Message>) -> Verdict {
         if self.evicted {
-            return Verdict::Evict;
+            return Verdict::Gone;
         }
         if self.messages.is_empty() {
-            self.progress = now;
+            self.stalled = Duration::ZERO;
             self.largest = 0;
         }
         self.bytes += message.size;
+        self.peak = self.peak.max(self.bytes);
         self.largest = self.largest.max(message.size);
         self.messages.push_back(message);
         let backlog = self.bytes.saturating_sub(self.largest);
-        let stalled = now.duration_since(self.progress) >= PATIENCE;
+        let stalled = self.stalled >= PATIENCE;
         if backlog > self.limit && (stalled || backlog > self.limit.saturating_mul(HARD)) {
             self.evicted = true;
             self.messages = VecDeque::new();
@@ -104,8 +117,8 @@ impl Queue {
     }
 
     /// Bytes not written yet, as far as the subscriber took any lately.
-    pub(super) fn moving(&self, now: Instant) -> usize {
-        if now.duration_since(self.progress) < PACE_WINDOW {
+    pub(super) fn moving(&self) -> usize {
+        if self.stalled < PACE_WINDOW {
             self.bytes
         } else {
             0
@@ -135,9 +148,14 @@ impl Queue {
             .collect()
     }
 
-    /// `count` bytes of [`Queue::slices`] were written.
-    pub(super) fn advance(&mut self, mut count: usize, now: Instant) {
-        self.progress = now;
+    /// The socket took nothing for `time`.
+    pub(super) fn stall(&mut self, time: Duration) {
+        self.stalled += time;
+    }
+
+    /// `count` bytes of [`Queue::slices`] were written. True when that ended a burst.
+    pub(super) fn advance(&mut self, mut count: usize) -> bool {
+        self.stalled = Duration::ZERO;
         self.bytes -= count.min(self.bytes);
         while let Some(front) = self.messages.front() {
             let Some(piece) = front.pieces.get(self.piece) else {
@@ -148,7 +166,7 @@ impl Queue {
             let rest = piece.len() - self.offset;
             if count < rest {
                 self.offset += count;
-                return;
+                return false;
             }
             count -= rest;
             self.piece += 1;
@@ -158,6 +176,7 @@ impl Queue {
         if self.messages.capacity() > KEEP {
             self.messages = VecDeque::new();
         }
+        std::mem::take(&mut self.peak) > BURST
     }
 }
 
@@ -172,55 +191,57 @@ mod tests {
         Message::of_pieces(vec![Bytes::from(vec![1; size])])
     }
 
-    fn queue() -> (Queue, Instant) {
-        let now = Instant::now();
-        (Queue::new(LIMIT, now), now)
+    fn queue() -> Queue {
+        Queue::new(LIMIT)
     }
 
     #[test]
     fn a_message_larger_than_the_limit_is_kept_with_the_small_ones_around_it() {
-        let (mut queue, now) = queue();
+        let mut queue = queue();
         for size in [50, LIMIT * 20, 50, 50] {
-            assert_eq!(queue.push(message(size), now + PATIENCE * 2), Verdict::Keep);
+            assert_eq!(queue.push(message(size)), Verdict::Keep);
+            queue.stall(PATIENCE);
         }
     }
 
     #[test]
     fn a_stalled_subscriber_is_evicted_at_the_limit() {
-        let (mut queue, now) = queue();
-        queue.push(message(600), now);
-        assert_eq!(queue.push(message(600), now + PATIENCE), Verdict::Keep);
-        assert_eq!(queue.push(message(600), now + PATIENCE), Verdict::Evict);
-        assert_eq!(queue.push(message(1), now + PATIENCE), Verdict::Evict);
+        let mut queue = queue();
+        queue.push(message(600));
+        queue.stall(PATIENCE);
+        assert_eq!(queue.push(message(600)), Verdict::Keep);
+        assert_eq!(queue.push(message(600)), Verdict::Evict);
+        assert_eq!(queue.push(message(1)), Verdict::Gone);
         assert!(queue.is_empty() && queue.slices().is_empty());
     }
 
     #[test]
     fn a_reading_subscriber_may_exceed_the_limit_but_not_twice() {
-        let (mut queue, now) = queue();
+        let mut queue = queue();
         for _ in 0..4 {
-            assert_eq!(queue.push(message(600), now), Verdict::Keep);
+            assert_eq!(queue.push(message(600)), Verdict::Keep);
         }
-        assert_eq!(queue.push(message(600), now), Verdict::Evict);
+        assert_eq!(queue.push(message(600)), Verdict::Evict);
     }
 
     #[test]
     fn only_a_subscriber_that_moves_slows_the_publisher() {
-        let (mut queue, now) = queue();
-        queue.push(message(500), now);
-        assert_eq!(queue.moving(now), 500);
-        assert_eq!(queue.moving(now + PACE_WINDOW), 0);
-        queue.advance(100, now + PACE_WINDOW);
-        assert_eq!(queue.moving(now + PACE_WINDOW), 400);
+        let mut queue = queue();
+        queue.push(message(500));
+        assert_eq!(queue.moving(), 500);
+        queue.stall(PACE_WINDOW);
+        assert_eq!(queue.moving(), 0);
+        queue.advance(100);
+        assert_eq!(queue.moving(), 400);
     }
 
     #[test]
     fn an_emptied_queue_gives_its_room_back() {
-        let (mut queue, now) = queue();
+        let mut queue = queue();
         for _ in 0..10_000 {
-            queue.push(message(0), now);
+            queue.push(message(0));
         }
-        queue.advance(0, now);
+        queue.advance(0);
         assert!(queue.is_empty() && queue.messages.capacity() <= KEEP);
     }
 
@@ -230,8 +251,7 @@ mod tests {
             sizes in proptest::collection::vec(proptest::collection::vec(0usize..30, 1..5), 0..100),
             steps in proptest::collection::vec(1usize..50, 1..20),
         ) {
-            let now = Instant::now();
-            let mut queue = Queue::new(usize::MAX, now);
+            let mut queue = Queue::new(usize::MAX);
             let mut expected = Vec::new();
             let mut fill = 0u8;
             for pieces in sizes {
@@ -240,7 +260,7 @@ mod tests {
                     Bytes::from(vec![fill; n])
                 }).collect();
                 expected.extend(pieces.concat());
-                queue.push(Message::of_pieces(pieces), now);
+                queue.push(Message::of_pieces(pieces));
             }
             let mut written: Vec<u8> = Vec::new();
             for step in steps.iter().cycle() {
@@ -249,10 +269,10 @@ mod tests {
                     break;
                 }
                 written.extend(&ready);
-                queue.advance(ready.len(), now);
+                queue.advance(ready.len());
             }
             prop_assert_eq!(written, expected);
-            queue.advance(0, now);
+            queue.advance(0);
             prop_assert!(queue.is_empty() && queue.bytes == 0);
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
@@ -12,11 +12,15 @@ use tokio::sync::Notify;
 
 use super::publisher::Publisher;
 use super::queue::Queue;
+use crate::allocator;
 use crate::listener::{Reader, Writer};
 use crate::zmtp::{Command, Frame, FrameError, FrameReader};
 
 /// Subscriptions that one client may hold.
 const MAX_SUBSCRIPTIONS: usize = 1024;
+
+/// How often a writer that cannot write notes it.
+const TICK: Duration = Duration::from_millis(50);
 
 pub(super) struct Subscriber {
     pub(super) queue: Mutex<Queue>,
@@ -39,7 +43,7 @@ enum Wish {
 impl Subscriber {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            queue: Mutex::new(Queue::new(limit, Instant::now())),
+            queue: Mutex::new(Queue::new(limit)),
             topics: Mutex::default(),
             wake: Notify::new(),
             evicted: Notify::new(),
@@ -108,7 +112,11 @@ impl Subscriber {
         loop {
             self.wake.notified().await;
             while !self.queue().is_empty() {
-                std::future::poll_fn(|cx| self.poll_write(cx, &mut writer)).await?;
+                let write = std::future::poll_fn(|cx| self.poll_write(cx, &mut writer));
+                match tokio::time::timeout(TICK, write).await {
+                    Ok(written) => written?,
+                    Err(_) => self.queue().stall(TICK),
+                }
                 publisher.progressed();
             }
         }
@@ -120,7 +128,7 @@ impl Subscriber {
         let slices = queue.slices();
         if slices.is_empty() {
             drop(slices);
-            queue.advance(0, Instant::now());
+            queue.advance(0);
             return Poll::Ready(Ok(()));
         }
         match Pin::new(writer).poll_write_vectored(cx, &slices) {
@@ -128,7 +136,9 @@ impl Subscriber {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(count)) => {
                 drop(slices);
-                queue.advance(count, Instant::now());
+                if queue.advance(count) {
+                    allocator::give_back();
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

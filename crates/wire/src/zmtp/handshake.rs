@@ -29,6 +29,8 @@ pub(crate) enum HandshakeError {
     SocketType(String, &'static str),
     #[error("the handshake took too long")]
     Slow,
+    #[error("too many connections for the limit of file descriptors")]
+    Full,
 }
 
 impl From<std::io::Error> for HandshakeError {
@@ -39,11 +41,15 @@ impl From<std::io::Error> for HandshakeError {
 
 /// Shakes hands as the server of type `ours` with a client of one of the types `welcome`; returns its identity,
 /// which may be empty.
+///
+/// `admit` runs before the client learns that the handshake succeeded, and may still refuse it: what a client sends
+/// after that must not be lost.
 pub(crate) async fn accept<R, W>(
     reader: &mut FrameReader<R>,
     writer: &mut W,
     ours: &'static str,
     welcome: &[&str],
+    admit: impl FnOnce() -> bool,
 ) -> Result<Bytes, HandshakeError>
 where
     R: AsyncRead + Unpin,
@@ -56,11 +62,14 @@ where
         return Err(HandshakeError::Greeting);
     }
     check_greeting(&reader.raw(GREETING - 1).await?)?;
-    writer.write_all(&ready(ours, b"")).await?;
     let peer = read_ready(reader).await?;
     if !welcome.contains(&peer.socket_type.as_str()) {
         return Err(HandshakeError::SocketType(peer.socket_type, ours));
     }
+    if !admit() {
+        return Err(HandshakeError::Full);
+    }
+    writer.write_all(&ready(ours, b"")).await?;
     Ok(peer.identity)
 }
 
@@ -171,6 +180,7 @@ mod tests {
             &mut tokio::io::sink(),
             "ROUTER",
             &["DEALER", "REQ"],
+            || true,
         )
         .await
     }
@@ -224,6 +234,15 @@ mod tests {
             shake(&greeting()[..40]).await,
             Err(HandshakeError::Frame(FrameError::Truncated))
         ));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_not_admitted_never_sees_our_ready() {
+        let client = hello("DEALER", b"");
+        let (mut reader, mut sent) = (FrameReader::new(&client[..], 0, Budget::new(0)), Vec::new());
+        let result = accept(&mut reader, &mut sent, "ROUTER", &["DEALER"], || false).await;
+        assert!(matches!(result, Err(HandshakeError::Full)));
+        assert_eq!(sent, greeting());
     }
 
     proptest! {
