@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(notice, None);
         assert_eq!(
             facts.frameworks["torch"][&0],
-            meter::Framework {
+            meter::FrameworkMemory {
                 live: Some(5),
                 cached: Some(7)
             }

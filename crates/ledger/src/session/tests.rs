@@ -251,7 +251,7 @@ fn an_aborted_cell_changes_nothing() {
 
 #[test]
 fn counters_of_frameworks_join_the_devices() {
-    let counters = meter::Framework {
+    let counters = meter::FrameworkMemory {
         live: Some(5),
         cached: Some(7),
     };
