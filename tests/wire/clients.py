@@ -15,6 +15,7 @@ from jupyter_client.session import Session
 ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 KEY = "a secret key"
+MIB = 1 << 20
 TIMEOUT = 20_000  # milliseconds that a test waits for something that must come
 
 
@@ -191,3 +192,19 @@ def closed_by_peer(raw: socket.socket) -> bool:
         return True
     except TimeoutError:
         return False
+
+
+def eventually(condition, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def assert_serves(client: Client) -> None:
+    """The kernel answers on every channel."""
+    assert client.ask("probe_request")["msg_type"] == "probe_reply"
+    assert client.ask("probe_request", channel="control")["msg_type"] == "probe_reply"
+    assert client.beat() == b"beat"

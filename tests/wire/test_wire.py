@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,11 +13,14 @@ import pytest
 import zmq
 from clients import (
     CHANNELS,
+    MIB,
     TIMEOUT,
     Client,
     Kernel,
+    assert_serves,
     closed_by_peer,
     echo_binary,
+    eventually,
     frame,
     greeting,
     multipart,
@@ -28,17 +29,6 @@ from clients import (
 )
 from zmq.utils.monitor import recv_monitor_message
 
-MIB = 1 << 20
-
-
-def eventually(condition, seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
-
 
 def failed_start(file: Path) -> str:
     """What a kernel that cannot start says."""
@@ -46,13 +36,6 @@ def failed_start(file: Path) -> str:
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert run.returncode == 1
     return run.stderr
-
-
-def assert_serves(client: Client) -> None:
-    """The kernel answers on every channel."""
-    assert client.ask("probe_request")["msg_type"] == "probe_reply"
-    assert client.ask("probe_request", channel="control")["msg_type"] == "probe_reply"
-    assert client.beat() == b"beat"
 
 
 # Envelopes
@@ -292,84 +275,6 @@ def test_a_client_that_comes_back_under_its_identity_gets_its_replies(kernel, cl
         again.session = client.session
         assert again.ask("thing_request", {"n": number})["content"] == {"n": number}
         again.close()
-
-
-# IOPub
-
-
-def test_every_subscriber_and_every_subscription_is_welcomed(connect):
-    for topic in (b"", b"kernel.", b"\xe9"):
-        client = connect()
-        client.socket("iopub").subscribe(topic)
-        frames = client.socket("iopub").recv_multipart()
-        assert frames[0] == topic
-        message = client.session.deserialize(client.session.feed_identities(frames)[1])
-        assert message["msg_type"] == "iopub_welcome"
-        assert message["content"] == {"subscription": topic.decode(errors="replace")}
-        assert message["parent_header"] == {}
-    second = client.socket("iopub")
-    second.subscribe(b"another")
-    assert second.recv_multipart()[0] == b"another"
-
-
-def test_a_topic_selects_what_a_subscriber_gets(connect):
-    client = connect()
-    session = client.ask("thing_request")["header"]["session"]
-    client.subscribe(f"kernel.{session}.mirror".encode())
-    client.ask("mirror_request", {"only": "this"})
-    assert client.published()["content"] == {"only": "this"}
-    assert client.socket("iopub").poll(200) == 0
-
-
-def test_a_stopped_subscriber_is_disconnected_and_the_others_get_everything(kernel, client):
-    client.ask("thing_request")
-    client.subscribe()
-    script = (
-        "import zmq, sys; s = zmq.Context().socket(zmq.SUB); s.rcvhwm = 100; s.connect(sys.argv[1]);"
-        "s.subscribe(b''); s.recv_multipart(); print('ready', flush=True)\n"
-        "while True: s.recv_multipart()"
-    )
-    command = [sys.executable, "-c", script, kernel.url("iopub")]
-    stopped = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert stopped.stdout.readline() == b"ready\n"
-    stopped.send_signal(signal.SIGSTOP)
-    connections = kernel.descriptors()
-    highest = 0
-    count, size = 30_000, 10_000
-    client.send("flood_request", {"count": count, "size": size})
-    assert client.published()["content"] == {"execution_state": "busy"}
-    for number in range(count):
-        assert client.published()["content"]["text"].startswith(f"{number} ")
-        if number % 1000 == 0:
-            highest = max(highest, kernel.rss())
-    assert client.published()["content"] == {"execution_state": "idle"}
-    assert kernel.descriptors() < connections
-    stopped.kill()
-    stopped.wait()
-    assert highest < 256 * MIB
-    assert eventually(lambda: kernel.rss() < 64 * MIB), kernel.rss() / MIB
-
-
-def test_no_line_of_a_flood_is_lost(client):
-    client.subscribe()
-    client.send("flood_request", {"count": 100_000, "size": 20})
-    messages = client.until_idle()
-    assert [m["content"]["text"].split()[0] for m in messages[1:-1]] == [str(n) for n in range(100_000)]
-
-
-def test_everything_is_delivered_before_exit(kernel, tmp_path):
-    kernel.stop()
-    for count, size in ((1, 10), (1000, 100), (3, 20 * MIB)):
-        kernel.start()
-        client = Client(kernel)
-        client.subscribe()
-        attachment = bytes(count * size)
-        client.send("quit_request", {"count": count, "size": size}, buffers=[attachment])
-        assert bytes(client.receive()["buffers"][0]) == attachment
-        assert len(client.until_idle()) == count + 2
-        assert kernel.process.wait(20) == 0
-        client.close()
-    kernel.start()
 
 
 # Size

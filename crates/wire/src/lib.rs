@@ -179,3 +179,69 @@ pub async fn bind(
     let outbox = Outbox::new(sealer, publisher, replies, Arc::clone(&sockets));
     Ok((outbox, Inbox::new(queues, sockets)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send_and_sync<T: Send + Sync>(_: &T) {}
+
+    fn ipc(directory: &std::path::Path) -> ConnectionFile {
+        let ip = directory.join("k").display().to_string();
+        let (shell_port, iopub_port, stdin_port, control_port, hb_port) = (1, 2, 3, 4, 5);
+        ConnectionFile {
+            transport: Transport::Ipc,
+            ip,
+            shell_port,
+            iopub_port,
+            stdin_port,
+            control_port,
+            hb_port,
+            key: "key".to_owned(),
+            kernel_name: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_socket_files_live_as_long_as_inbox_and_outbox() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = || std::fs::read_dir(directory.path()).unwrap().count();
+        let (outbox, inbox) = bind(&ipc(directory.path()), Options::default())
+            .await
+            .unwrap();
+        is_send_and_sync(&outbox);
+        is_send_and_sync(&inbox);
+        drop(inbox);
+        assert_eq!(files(), 5);
+        drop(outbox);
+        assert_eq!(files(), 0);
+        bind(&ipc(directory.path()), Options::default())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn with_nobody_connected_nothing_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let (outbox, _inbox) = bind(&ipc(directory.path()), Options::default())
+            .await
+            .unwrap();
+        let gone = Origin {
+            identities: vec!["gone".into()],
+            header: "{}".into(),
+        };
+        let empty = bytes::Bytes::from("{}");
+        outbox.reply(
+            Channel::Shell,
+            &gone,
+            "x_reply",
+            empty.clone(),
+            empty,
+            Vec::new(),
+        );
+        outbox.publish_stream("stdout", &[b'x'; 20 << 20], None);
+        assert!(!outbox.congested());
+        outbox.relieved().await;
+        assert!(outbox.drain(Duration::from_secs(5)).await);
+    }
+}
