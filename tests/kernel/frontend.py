@@ -102,7 +102,8 @@ class Frontend:
             **(env or {}),
         }
         self.closed = False
-        self.tolerates = lambda message: False
+        # a kernel whose interpreter died says, to no request, that a fresh one starts
+        self.tolerates = lambda message: message.content == {"execution_state": "starting"}
         self.launch(self.manager.start_kernel)
         self.connect()
         if wait:

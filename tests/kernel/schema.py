@@ -114,6 +114,8 @@ OTHERS = {
         "oneOf": [
             fields({"status": {"enum": ["complete", "invalid", "unknown"]}}),
             fields({"status": {"const": "incomplete"}, "indent": TEXT}),
+            # every reply may say that the request was wrong ("Request-Reply messages")
+            fields({"status": {"const": "error"}, "ename": TEXT, "evalue": TEXT}),
         ]
     },
     "usage_reply": fields(

@@ -5,9 +5,23 @@ the interpreter's environment, and the agent can never be of another version tha
 user's cache folder, as Python keeps its own in `__pycache__`: compiling the agent anew would cost a quarter of the start.
 """
 
-import marshal
 import os
 import sys
+
+
+def _hello():
+    """The first frame on the channel: who speaks. The front answers clients with it while the rest is still loading."""
+    clean = {ord(c): " " for c in '"\\\n\r\t'}
+    version = sys.version.translate(clean)
+    text = f'{{"op":"hello","python":"{version}","version":"{version.split()[0]}"}}'.encode(
+        "ascii", "replace"
+    )
+    os.write(3, b"\1\0\0\0" + len(text).to_bytes(8, "little") + text)
+
+
+_hello()
+
+import marshal
 
 
 def _boot():
@@ -36,7 +50,10 @@ def _boot():
 
         @staticmethod
         def find_spec(name, path=None, target=None):
-            for place, package in ((name.replace(".", "/") + ".py", False), (name.replace(".", "/") + "/__init__.py", True)):
+            for place, package in (
+                (name.replace(".", "/") + ".py", False),
+                (name.replace(".", "/") + "/__init__.py", True),
+            ):
                 if place in sources:
                     spec = ModuleSpec(name, Finder, origin="<rust-hygiene>/" + place, is_package=package)
                     spec.has_location = True
@@ -68,7 +85,11 @@ def _boot():
             os.replace(draft, cache)
             for name in os.listdir(folder):
                 other = os.path.join(folder, name)
-                if name.startswith("agent-") and other != cache and name.endswith(sys.implementation.cache_tag):
+                if (
+                    name.startswith("agent-")
+                    and other != cache
+                    and name.endswith(sys.implementation.cache_tag)
+                ):
                     os.unlink(other)
         except OSError:
             pass  # a read-only home: the next start compiles again

@@ -24,6 +24,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "facts.py",
     "frameworks.py",
     "holders.py",
+    "hygiene.py",
     "kernel.py",
     "kinds.py",
     "main.py",

@@ -24,7 +24,9 @@ use std::io::IoSlice;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::process::Child;
@@ -72,10 +74,23 @@ pub struct Interpreter {
     exit: Option<Exit>,
 }
 
+/// A descriptor that someone else owns.
+#[derive(Debug)]
+struct Watched(RawFd);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
 #[derive(Debug)]
 struct Pipe {
     stream: Stream,
-    fd: Option<AsyncFd<OwnedFd>>,
+    /// Registered only while text is awaited: every write into a watched pipe would wake this process, also those that
+    /// are to be read as one batch. Dropped before the descriptor is closed.
+    watch: Option<AsyncFd<Watched>>,
+    fd: Option<OwnedFd>,
     cut: Cut,
     not_before: Instant,
 }
@@ -124,16 +139,12 @@ impl Interpreter {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .ok_or_else(|| io::Error::other("the child has no pid"))?;
-        let pipe = |stream, fd| {
-            io::Result::Ok(Pipe {
-                stream,
-                // SAFETY: the descriptor is owned by the `AsyncFd` from here on and closed with it alone.
-                fd: Some(unsafe {
-                    AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE)
-                }?),
-                cut: Cut::default(),
-                not_before: Instant::now(),
-            })
+        let pipe = |stream, fd| Pipe {
+            stream,
+            watch: None,
+            fd: Some(fd),
+            cut: Cut::default(),
+            not_before: Instant::now(),
         };
         Ok(Self {
             pid: Pid::from_raw(pid),
@@ -146,7 +157,7 @@ impl Interpreter {
                 scratch: vec![0; 64 << 10].into(),
             },
             flush,
-            pipes: [pipe(Stream::Stdout, out)?, pipe(Stream::Stderr, err)?],
+            pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
             exit: None,
         })
@@ -244,6 +255,9 @@ impl Interpreter {
                 .max()
                 .unwrap_or_else(Instant::now);
             let may_read = Instant::now() >= not_before && !self.channel.parser.is_inside();
+            if may_read {
+                self.pipes.iter_mut().for_each(Pipe::watch);
+            }
             let [out, err] = &self.pipes;
             tokio::select! {
                 biased;
@@ -255,8 +269,8 @@ impl Interpreter {
                     drop(result);
                     self.channel.write();
                 }
-                () = out.readable(), if may_read && out.fd.is_some() => self.take_text(0),
-                () = err.readable(), if may_read && err.fd.is_some() => self.take_text(1),
+                () = out.readable(), if may_read && out.watch.is_some() => self.take_text(0),
+                () = err.readable(), if may_read && err.watch.is_some() => self.take_text(1),
                 () = tokio::time::sleep_until(not_before), if !may_read && !self.channel.parser.is_inside() => {}
                 status = self.child.wait() => {
                     let exit = status.map_or(Exit::Unknown, Exit::from);
@@ -295,7 +309,11 @@ impl Interpreter {
         }
         self.read_pipe(which, waiting);
         if (1..LARGE).contains(&waiting) {
-            self.pipes[which].not_before = Instant::now() + BATCH;
+            let resume = Instant::now() + BATCH;
+            for pipe in &mut self.pipes {
+                pipe.watch = None;
+                pipe.not_before = resume;
+            }
         }
     }
 
@@ -354,9 +372,27 @@ impl Drop for Interpreter {
 }
 
 impl Pipe {
+    fn watch(&mut self) {
+        if self.watch.is_none()
+            && let Some(fd) = &self.fd
+        {
+            // SAFETY: `fd` outlives the registration: `watch` is dropped first, here and when the pipe is.
+            let watch = unsafe {
+                AsyncFd::register_with_interest(Watched(fd.as_raw_fd()), Interest::READABLE)
+            };
+            match watch {
+                Ok(watch) => self.watch = Some(watch),
+                Err(error) => {
+                    tracing::warn!(error = %error.into_parts().1, "output of the interpreter cannot be awaited");
+                    self.fd = None;
+                }
+            }
+        }
+    }
+
     async fn readable(&self) {
-        if let Some(fd) = &self.fd {
-            match fd.readable().await {
+        if let Some(watch) = &self.watch {
+            match watch.readable().await {
                 Ok(mut guard) => guard.retain_ready(),
                 Err(error) => tracing::warn!(%error, "output of the interpreter cannot be awaited"),
             }
@@ -368,8 +404,7 @@ impl Pipe {
         let Some(fd) = &self.fd else { return 0 };
         let mut count: libc::c_int = 0;
         // SAFETY: FIONREAD writes one int (ioctl_tty(2)).
-        let result =
-            unsafe { libc::ioctl(fd.get_ref().as_raw_fd(), libc::FIONREAD, &raw mut count) };
+        let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
         if result == 0 {
             usize::try_from(count).unwrap_or(0)
         } else {
@@ -382,7 +417,7 @@ impl Pipe {
             return Bytes::new();
         };
         let mut buffer = vec![0; count];
-        match nix::unistd::read(fd.get_ref(), &mut buffer) {
+        match nix::unistd::read(fd, &mut buffer) {
             Ok(read) => {
                 buffer.truncate(read);
                 self.cut.whole(Bytes::from(buffer))
@@ -393,19 +428,24 @@ impl Pipe {
 
     /// Sleeps until more comes, or closes the pipe if no one can write to it any more.
     fn nothing_there(&mut self) {
-        let Some(fd) = &mut self.fd else { return };
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        // The guard is taken before the look: bytes that come after it set the readiness anew, and it stays set.
-        let std::task::Poll::Ready(Ok(mut guard)) = fd.poll_read_ready(&mut context) else {
+        let (Some(fd), Some(watch)) = (&self.fd, &mut self.watch) else {
             return;
         };
-        let mut poll = [PollFd::new(guard.get_inner().as_fd(), PollFlags::POLLIN)];
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        // The guard is taken before the look: bytes that come after it set the readiness anew, and it stays set.
+        let std::task::Poll::Ready(Ok(mut guard)) = watch.poll_read_ready(&mut context) else {
+            return;
+        };
+        let mut poll = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
         let seen = nix::poll::poll(&mut poll, PollTimeout::ZERO)
             .ok()
             .and_then(|_| poll[0].revents());
         match seen {
             Some(flags) if flags.contains(PollFlags::POLLIN) => {}
-            Some(flags) if flags.contains(PollFlags::POLLHUP) => self.fd = None,
+            Some(flags) if flags.contains(PollFlags::POLLHUP) => {
+                self.watch = None;
+                self.fd = None;
+            }
             _ => guard.clear_ready(),
         }
     }

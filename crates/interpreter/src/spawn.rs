@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-/// The descriptor of the channel in the child.
+/// The descriptor of the channel in the child. The boot code greets on it before it knows anything else.
 const CHANNEL_FD: i32 = 3;
 /// The descriptor of the pipe with the agent's sources in the child.
 const BUNDLE_FD: i32 = 4;

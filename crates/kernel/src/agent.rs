@@ -27,6 +27,7 @@ pub(crate) struct Envelope {
     pub wall_s: Option<f64>,
     pub cpu_s: Option<f64>,
     pub exit: bool,
+    what: String,
     python: String,
     version: String,
     executable: String,
@@ -71,6 +72,7 @@ impl Kernel {
             }
             "facts" => self.explained(&next()),
             "input_request" => self.input_request(next()),
+            "ask" => self.tell(&envelope.what),
             "async" => {
                 if let Some(cell) = &mut self.cell {
                     cell.waits_for_events();
@@ -178,6 +180,23 @@ impl Kernel {
             Vec::new(),
         );
         self.asked_for_input = true;
+    }
+}
+
+impl Kernel {
+    /// Publishes what the agent asked for, as an output of the cell in hand.
+    fn tell(&mut self, what: &str) {
+        if what == "findings" {
+            let bundle = badge::findings_bundle(&self.ledger.findings(), &self.badge_options());
+            let content = serde_json::json!({"data": bundle.data, "metadata": bundle.metadata, "transient": {}});
+            let content = crate::publish::to_bytes(&content);
+            self.publish("display_data", Bytes::new(), EMPTY, content, Vec::new());
+        } else {
+            tracing::error!(what, "the agent asked for something unknown");
+        }
+        if let Some(interpreter) = &mut self.interpreter {
+            interpreter.send(&[Bytes::from_static(br#"{"op":"told"}"#)]);
+        }
     }
 }
 

@@ -48,7 +48,7 @@ enum Phase {
     /// The reading after it is being taken.
     Reading(CellReply),
     /// The agent explains its heap.
-    Explaining(CellReply, Reading),
+    Explaining(CellReply, Box<Reading>),
     /// All is known.
     Over,
 }
@@ -165,7 +165,7 @@ impl Kernel {
         cell.phase = Phase::Running;
         self.text_parent = Some(cell.request.origin.header.clone());
         // To the agent first: it is still waking up while these are published, and its outputs are ordered behind them.
-        self.to_agent(cell.id, &cell.request, self.setup.config.measure);
+        self.hand_over(cell.id, &cell.request, self.setup.config.measure);
         self.busy(&cell.request);
         if !cell.content.silent {
             let content =
@@ -223,7 +223,7 @@ impl Kernel {
             let budget = self.setup.config.explain_budget_ms as f64 / 1000.0;
             let envelope = json!({"op": "explain", "budget_s": budget});
             interpreter.send(&[Bytes::from(envelope.to_string())]);
-            cell.phase = Phase::Explaining(reply, reading);
+            cell.phase = Phase::Explaining(reply, Box::new(reading));
             self.cell = Some(cell);
             return;
         }
@@ -238,7 +238,7 @@ impl Kernel {
             Phase::Explaining(mut reply, reading) => {
                 let (facts, notice) = Facts::parse(facts);
                 reply.notice = reply.notice.or(notice);
-                self.close_cell(cell, reply, Some(reading), Some(facts));
+                self.close_cell(cell, reply, Some(*reading), Some(facts));
             }
             phase => {
                 cell.phase = phase;
@@ -332,11 +332,15 @@ impl Kernel {
         })
     }
 
-    fn show(&self, cell: &Cell, record: &CellRecord) {
-        let options = badge::Options {
+    pub(crate) fn badge_options(&self) -> badge::Options {
+        badge::Options {
             details_delta: self.setup.config.details_delta,
             ..badge::Options::default()
-        };
+        }
+    }
+
+    fn show(&self, cell: &Cell, record: &CellRecord) {
+        let options = self.badge_options();
         let flags = CellFlags {
             silent: cell.content.silent,
             store_history: cell.content.stores_history(),
@@ -345,7 +349,7 @@ impl Kernel {
                 .code
                 .lines()
                 .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')),
-            display_suppressed: false,
+            display_suppressed: cell.content.code.trim_start().starts_with("%%capture"),
             pending_clear_output_wait: cell.clear_is_pending,
             streams_drained: true, // the agent's reply comes after its last text
             finished: true,

@@ -46,6 +46,13 @@ pub(crate) struct Shutdown {
     pub restart: bool,
 }
 
+/// The date of a header.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Dated {
+    pub date: Option<String>,
+}
+
 /// A `clear_output`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

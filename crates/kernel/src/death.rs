@@ -34,8 +34,16 @@ pub(crate) struct Greeting {
 }
 
 impl Kernel {
-    /// What to start: from the setup, and the cell number to go on with.
-    pub fn spec(setup: &crate::Setup, go_on_with: Option<u64>) -> Spec {
+    /// Starts an interpreter as the setup says; `go_on_with` is the number of its first cell, if it takes over from another.
+    /// Call it on the main thread.
+    ///
+    /// # Errors
+    /// The sentence that says why there is none.
+    pub fn start_interpreter(
+        setup: &crate::Setup,
+        go_on_with: Option<u64>,
+    ) -> Result<Interpreter, String> {
+        let python = setup.python.clone()?;
         let mut config = json!({
             "connection_file": setup.connection_file,
             "session": setup.session,
@@ -49,21 +57,22 @@ impl Kernel {
         if let Some(count) = go_on_with {
             config["restarted"] = count.into();
         }
-        Spec {
-            python: setup.python.clone(),
+        let spec = Spec {
+            python,
             env: setup.env.clone(),
             config,
-        }
+        };
+        Interpreter::spawn(&spec).map_err(|error| error.to_string())
     }
 
     pub(crate) fn adopt(&mut self, interpreter: Interpreter) {
         self.life = Life::Starting;
         self.usage.forget();
         self.meter = if self.setup.config.measure {
-            Slot::Resting(meter::Meter::new(
+            Slot::Resting(Box::new(meter::Meter::new(
                 interpreter.pid(),
                 crate::cell::meter_options(&self.setup.config),
-            ))
+            )))
         } else {
             Slot::Absent
         };
@@ -103,7 +112,7 @@ impl Kernel {
             }
             for request in std::mem::take(&mut self.queue) {
                 let content = match request.header.msg_type.as_str() {
-                    "execute_request" => json!({"status": "aborted"}),
+                    "execute_request" => self.aborted(),
                     _ => error("InterpreterDied", &why),
                 };
                 self.answer(&request, &content);
@@ -126,12 +135,12 @@ impl Kernel {
             return;
         }
         self.ledger = ledger::Session::new(crate::cell::thresholds(&self.setup.config));
-        match Interpreter::spawn(&Self::spec(&self.setup, Some(self.execution_count))) {
+        match Self::start_interpreter(&self.setup, Some(self.execution_count)) {
             Ok(fresh) => {
                 self.adopt(fresh);
                 self.status("starting", None);
             }
-            Err(error) => self.life = Life::Broken(error.to_string()),
+            Err(why) => self.life = Life::Broken(why),
         }
     }
 

@@ -8,14 +8,14 @@ use std::future::Future;
 use std::pin::Pin;
 use wire::Incoming;
 
-type Work<T> = Pin<Box<dyn Future<Output = (Meter, T)>>>;
+type Work<T> = Pin<Box<dyn Future<Output = (Box<Meter>, T)>>>;
 
 /// Who has the meter.
 pub(crate) enum Slot {
     /// Measuring is switched off, or there is no interpreter.
     Absent,
     /// It waits for a cell.
-    Resting(Meter),
+    Resting(Box<Meter>),
     /// It takes the reading before a cell.
     Beginning(Work<Before>),
     /// It takes the reading after a cell.
@@ -85,7 +85,7 @@ impl Slot {
 /// The meter that answers `usage_request`s, beside the one that measures cells.
 #[derive(Default)]
 pub(crate) struct Usage {
-    meter: Option<Meter>,
+    meter: Option<Box<Meter>>,
     waiting: VecDeque<Incoming>,
     asking: Option<Work<(Incoming, meter::Usage)>>,
 }
@@ -109,12 +109,12 @@ impl Usage {
             let meter = self
                 .meter
                 .take()
-                .unwrap_or_else(|| Meter::new(pid, options));
+                .unwrap_or_else(|| Box::new(Meter::new(pid, options)));
             self.go_on(meter);
         }
     }
 
-    fn go_on(&mut self, meter: Meter) {
+    fn go_on(&mut self, meter: Box<Meter>) {
         match self.waiting.pop_front() {
             Some(request) => {
                 self.asking = Some(Box::pin(async move {

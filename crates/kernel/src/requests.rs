@@ -3,6 +3,7 @@
 use crate::Ended;
 use crate::Kernel;
 use crate::cell::Cell;
+use crate::content::Dated;
 use crate::content::Execute;
 use crate::content::Shutdown;
 use crate::death::Life;
@@ -16,6 +17,8 @@ use wire::Incoming;
 
 /// More waiting requests than this are refused: a client that does not wait for replies must not fill our memory.
 const MOST_WAITING: usize = 10_000;
+/// Within this time a request may have been meant for the kernel that had our ports before.
+const JUST_BORN: std::time::Duration = std::time::Duration::from_secs(3);
 
 impl Kernel {
     /// Takes one request of any channel.
@@ -76,7 +79,7 @@ impl Kernel {
                 let doomed = self.take_waiting_cells();
                 self.answer_cell(closing);
                 for cell in doomed {
-                    self.answer(&cell, &json!({"status": "aborted"}));
+                    self.answer(&cell, &self.aborted());
                 }
             } else {
                 self.answer_cell(closing);
@@ -128,12 +131,12 @@ impl Kernel {
         self.last_id += 1;
         let id = self.last_id;
         self.text_parent = Some(request.origin.header.clone());
-        self.to_agent(id, &request, false);
+        self.hand_over(id, &request, false);
         self.busy(&request);
         self.forwarded.insert(id, request);
     }
 
-    pub(crate) fn to_agent(&mut self, id: u64, request: &Incoming, facts: bool) {
+    pub(crate) fn hand_over(&mut self, id: u64, request: &Incoming, facts: bool) {
         let channel = if request.channel == Channel::Control {
             "control"
         } else {
@@ -190,6 +193,10 @@ impl Kernel {
 
     fn shutdown(&mut self, request: &Incoming) {
         let content: Shutdown = serde_json::from_slice(&request.content).unwrap_or_default();
+        if content.restart && self.is_older_than_us(request) {
+            tracing::info!("a shutdown_request that was meant for the kernel before this one");
+            return;
+        }
         let reply = json!({"status": "ok", "restart": content.restart});
         self.busy(request);
         self.reply(request, "shutdown_reply", &reply);
@@ -204,6 +211,22 @@ impl Kernel {
         );
         self.idle(request);
         self.ending = Some(Ended::Asked);
+    }
+
+    /// A client that restarts a dead kernel has asked the dead one to end, and ZeroMQ delivers that to us.
+    fn is_older_than_us(&self, request: &Incoming) -> bool {
+        let header: Dated = serde_json::from_slice(&request.origin.header).unwrap_or_default();
+        let date = header
+            .date
+            .as_deref()
+            .and_then(|date| date.strip_suffix('Z').or(date.strip_suffix("+00:00")));
+        self.born.elapsed() < JUST_BORN
+            && date.is_some_and(|date| date < self.born_at.trim_end_matches('Z'))
+    }
+
+    /// The reply to a cell that is not run.
+    pub(crate) fn aborted(&self) -> serde_json::Value {
+        json!({"status": "aborted", "execution_count": self.execution_count})
     }
 
     fn input_reply(&mut self, content: Bytes) {

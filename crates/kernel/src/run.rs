@@ -63,6 +63,9 @@ pub struct Kernel {
     /// What Python said of itself.
     pub(crate) greeting: Option<crate::death::Greeting>,
     pub(crate) greeting_over: bool,
+    /// When this kernel began, on a clock and as a date.
+    pub(crate) born: std::time::Instant,
+    pub(crate) born_at: String,
     flush_at: Option<Instant>,
     sample_at: Option<Instant>,
 }
@@ -94,6 +97,8 @@ impl Kernel {
             notices,
             greeting: None,
             greeting_over: false,
+            born: std::time::Instant::now(),
+            born_at: wire::now(),
             flush_at: None,
             sample_at: None,
         };

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 /// Everything that the command line, the environment and the configuration files decide.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The Python interpreter.
-    pub python: PathBuf,
+    /// The Python interpreter, or the sentence that says why there is none.
+    pub python: Result<PathBuf, String>,
     /// Variables set for the interpreter.
     pub env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     /// Path of the connection file; libraries ask for it.

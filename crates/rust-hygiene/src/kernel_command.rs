@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use interpreter::Interpreter;
 use kernel::{Kernel, Setup};
 use policy::LogLevel;
 use tracing_subscriber::filter::LevelFilter;
@@ -55,12 +54,15 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
         tracing::warn!("{problem}");
     }
     let connection = ConnectionFile::load(&args.connection_file)?;
-    let (python, _) = choose_python(&Candidates::from_process(
+    // A kernel without an interpreter still starts: it says in the notebook what is missing.
+    let python = choose_python(&Candidates::from_process(
         args.python.or_else(|| config.python.clone()),
-    ))?;
+    ))
+    .map(|(python, _)| python)
+    .map_err(|error| error.to_string());
     let info = connection.info();
     let setup = Setup {
-        env: environment(&python),
+        env: python.as_deref().map(environment).unwrap_or_default(),
         python,
         connection_file: std::path::absolute(&args.connection_file)?,
         connect: serde_json::json!({
@@ -89,8 +91,7 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
 async fn serve(mut setup: Setup, connection: &ConnectionFile) -> anyhow::Result<()> {
     setup.session = uuid::Uuid::new_v4().to_string();
     // Python first: it starts while the sockets are bound.
-    let interpreter =
-        Interpreter::spawn(&Kernel::spec(&setup, None)).map_err(|error| error.to_string());
+    let interpreter = Kernel::start_interpreter(&setup, None);
     let (outbox, inbox) = wire::bind(connection, wire::Options::default()).await?;
     let kernel = Kernel::new(setup, outbox, interpreter);
     tokio::select! {

@@ -15,7 +15,7 @@ import termios
 import threading
 import time
 
-_BARRIER_S = 0.25
+_BARRIER_S = 5.0  # only a thread that prints without pause can keep the pipes from being empty
 
 
 def dumps(value):
@@ -135,8 +135,19 @@ class Channel:
             time.sleep(pause)
             pause = min(pause + 0.00002, 0.001)
 
+    def settle(self):
+        """Returns when the front has taken everything that was printed so far."""
+        self._guarded(self._barrier)
+
     def send(self, envelope, *sections):
         """Sends one frame. `envelope` is a dict, the sections are bytes-like."""
+        self._guarded(self._send, envelope, sections)
+
+    def _send(self, envelope, sections):
+        self._barrier()
+        self._write([dumps(envelope), *sections])
+
+    def _guarded(self, function, *arguments):
         if os.getpid() != self._pid:
             return  # a forked child has no front
         main = threading.get_ident() == self._main
@@ -144,8 +155,7 @@ class Channel:
             self._busy += 1
         try:
             with self._lock:
-                self._barrier()
-                self._write([dumps(envelope), *sections])
+                function(*arguments)
         finally:
             if main:
                 self._leave()

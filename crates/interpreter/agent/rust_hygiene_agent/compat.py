@@ -19,7 +19,10 @@ def install(kernel, config):
         hooks["ipykernel.comm.comm"] = lambda module: _adopt(kernel, module)
         hooks["ipykernel.ipkernel"] = lambda module: _reassert(kernel)
         hooks["ipykernel.connect"] = lambda module: _connection(kernel, module)
-    sys.meta_path.insert(0, _AfterImport(hooks))
+    finder = _AfterImport(hooks)
+    sys.meta_path.insert(0, finder)
+    if config.get("shim", True) and "ipykernel" not in sys.modules:
+        sys.modules["ipykernel"] = _later("ipykernel", finder)
 
 
 def _connect(kernel, module):
@@ -35,7 +38,11 @@ def _name_shell():
     for cls in (shell.ZMQInteractiveShell, shell.ZMQDisplayPublisher, shell.KernelMagics):
         cls.__module__ = "ipykernel.zmqshell"
     shell.ZMQShellDisplayHook.__module__ = "ipykernel.displayhook"
-    _stand_in("ipykernel.zmqshell", ZMQInteractiveShell=shell.ZMQInteractiveShell, ZMQDisplayPublisher=shell.ZMQDisplayPublisher)
+    _stand_in(
+        "ipykernel.zmqshell",
+        ZMQInteractiveShell=shell.ZMQInteractiveShell,
+        ZMQDisplayPublisher=shell.ZMQDisplayPublisher,
+    )
     _stand_in("ipykernel.displayhook", ZMQShellDisplayHook=shell.ZMQShellDisplayHook)
 
 
@@ -71,6 +78,32 @@ def _connection(kernel, module):
     module.get_connection_file = lambda app=None: kernel.connection_file
 
 
+class _Later(types.ModuleType):
+    """A module that is loaded with the first look at something in it: libraries ask only whether it is there."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        spec = self.__spec__
+        self.__class__ = types.ModuleType
+        spec.loader.exec_module(self)
+        return getattr(self, name)
+
+
+def _later(name, finder):
+    spec = finder.find(name)
+    module = _Later(name)
+    module.__dict__.update(
+        __spec__=spec,
+        __loader__=spec.loader,
+        __package__=name,
+        __path__=spec.submodule_search_locations or [],
+    )
+    if spec.has_location:
+        module.__file__ = spec.origin
+    return module
+
+
 class _AfterImport:
     """A finder that runs a function after a module of a certain name was imported, and stands in for ipykernel if it is absent."""
 
@@ -80,32 +113,32 @@ class _AfterImport:
 
     def find_spec(self, name, path=None, target=None):
         """Finds what the other finders find, and adds the hook."""
-        hook = self._hooks.get(name)
-        if self._inside or (hook is None and name != "ipykernel"):
+        if self._inside or name not in self._hooks:
             return None
-        import importlib.util
+        return self.find(name)
+
+    def find(self, name):
+        """The spec of a module whose import is watched; for ipykernel, where it is absent, that of the stand-in."""
+        from importlib.machinery import ModuleSpec
+        from importlib.util import find_spec
 
         self._inside = True
         try:
-            spec = importlib.util.find_spec(name)
+            spec = find_spec(name)
         except (ImportError, ValueError):
             spec = None
         finally:
             self._inside = False
         if spec is None or spec.loader is None:
-            return self._absent(name)
+            if name != "ipykernel":
+                return None
+            from . import stand_in
+
+            return ModuleSpec(name, stand_in.Loader(), is_package=True)
+        hook = self._hooks.get(name)
         if hook is not None:
             spec.loader = _Hooked(spec.loader, hook)
         return spec
-
-    def _absent(self, name):
-        if name != "ipykernel" or "ipykernel.zmqshell" not in sys.modules:
-            return None
-        from importlib.machinery import ModuleSpec
-
-        from . import stand_in
-
-        return ModuleSpec(name, stand_in.Loader(sys.modules["ipykernel.zmqshell"].ZMQInteractiveShell), is_package=True)
 
 
 class _Hooked:

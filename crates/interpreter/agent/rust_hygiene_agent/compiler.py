@@ -35,4 +35,6 @@ class XCachingCompiler(CachingCompiler):
 
     def get_code_name(self, raw_code, code, number):
         """The file name of a cell."""
-        return os.environ.get("IPYKERNEL_CELL_NAME") or os.path.join(cell_folder(), f"{murmur2(raw_code.encode())}.py")
+        return os.environ.get("IPYKERNEL_CELL_NAME") or os.path.join(
+            cell_folder(), f"{murmur2(raw_code.encode())}.py"
+        )

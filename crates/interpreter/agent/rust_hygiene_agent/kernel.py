@@ -77,7 +77,11 @@ class IPythonKernel:
         kinds = "execute complete inspect is_complete history kernel_info comm_info connect shutdown interrupt".split()
         self.shell_handlers = {f"{kind}_request": self.handle for kind in kinds}
         self.shell_handlers.update({kind: self.handle for kind in ("comm_open", "comm_msg", "comm_close")})
-        self.control_handlers = {**self.shell_handlers, "debug_request": self.handle, "usage_request": self.handle}
+        self.control_handlers = {
+            **self.shell_handlers,
+            "debug_request": self.handle,
+            "usage_request": self.handle,
+        }
         self.msg_types = list(self.shell_handlers)
 
     # ------------------------------------------------------------------ names of ipykernel's kernel
@@ -135,10 +139,21 @@ class IPythonKernel:
         self.shell.set_parent(parent)
 
     def send_response(
-        self, stream, msg_or_type, content=None, ident=None, buffers=None, track=False, header=None, metadata=None, channel=None
+        self,
+        stream,
+        msg_or_type,
+        content=None,
+        ident=None,
+        buffers=None,
+        track=False,
+        header=None,
+        metadata=None,
+        channel=None,
     ):
         """Sends a message on iopub as an output of the request in hand."""
-        return self.session.send(stream, msg_or_type, content, self.get_parent(), ident, buffers, track, header, metadata)
+        return self.session.send(
+            stream, msg_or_type, content, self.get_parent(), ident, buffers, track, header, metadata
+        )
 
     def do_one_iteration(self):
         """Kept for libraries: the front serves all channels at any time."""
@@ -200,7 +215,9 @@ class IPythonKernel:
         reply_kind = kind.replace("_request", "_reply")
         try:
             request = Request(envelope, sections)
-            if not isinstance(request.message["content"], dict) or not isinstance(request.message["metadata"], dict):
+            if not isinstance(request.message["content"], dict) or not isinstance(
+                request.message["metadata"], dict
+            ):
                 raise ValueError(f"content and metadata of a {kind} must be JSON objects")
         except (ValueError, RecursionError) as error:
             self._reply(envelope["id"], reply_kind, _error(type(error).__name__, f"bad {kind}: {error}"))
@@ -250,7 +267,13 @@ class IPythonKernel:
         content = request.message["content"]
         problem = _check_execute(content)
         if problem is not None:
-            self._reply(request.id, "execute_reply", problem, execution_count=self.shell.execution_count, status="error")
+            self._reply(
+                request.id,
+                "execute_reply",
+                problem,
+                execution_count=self.shell.execution_count,
+                status="error",
+            )
             return
         if self._later is not None:
             self._later.cancel()
@@ -262,7 +285,10 @@ class IPythonKernel:
         shell = self.shell
         code = content["code"]
         silent = bool(content.get("silent", False))
-        arguments = {"silent": silent, "store_history": bool(content.get("store_history", not silent)) and not silent}
+        arguments = {
+            "silent": silent,
+            "store_history": bool(content.get("store_history", not silent)) and not silent,
+        }
         cell_id = request.message["metadata"].get("cellId")
         if "cell_id" in _run_cell_parameters():
             arguments["cell_id"] = cell_id
@@ -281,7 +307,8 @@ class IPythonKernel:
             # an async cell: the loop goes on, and with it comms and the tasks of earlier cells
             self.channel.send({"op": "async", "id": request.id})
             self._cell_task = asyncio.ensure_future(
-                self._run_async(request, code, arguments, transformed, preprocessing, clock, silent), loop=self.asyncio_loop
+                self._run_async(request, code, arguments, transformed, preprocessing, clock, silent),
+                loop=self.asyncio_loop,
             )
             return
         del transformed, preprocessing
@@ -292,7 +319,9 @@ class IPythonKernel:
                 result = shell.run_cell(code, **arguments)
             finally:
                 self.in_user_code = False
-        except BaseException as error:  # IPython catches what user code raises: this is a late interrupt or a broken hook
+        except (
+            BaseException
+        ) as error:  # IPython catches what user code raises: this is a late interrupt or a broken hook
             self._finish(request, clock, None, error)
             return
         self._finish(request, clock, result, None)
@@ -303,7 +332,9 @@ class IPythonKernel:
         shell._last_traceback = None
         shell._last_traceback_during_displayhook = False
         inner = asyncio.ensure_future(
-            shell.run_cell_async(code, transformed_cell=transformed, preprocessing_exc_tuple=preprocessing, **arguments)
+            shell.run_cell_async(
+                code, transformed_cell=transformed, preprocessing_exc_tuple=preprocessing, **arguments
+            )
         )
         self._cell_task = inner
         self.cancelled_by_interrupt = False
@@ -348,7 +379,9 @@ class IPythonKernel:
         reply["execution_count"] = shell.execution_count - 1
         reply["user_expressions"] = {}
         if reply["status"] == "ok":
-            reply["user_expressions"] = self._guarded(shell.user_expressions, content.get("user_expressions") or {}) or {}
+            reply["user_expressions"] = (
+                self._guarded(shell.user_expressions, content.get("user_expressions") or {}) or {}
+            )
         reply["payload"] = shell.payload_manager.read_payload()
         shell.payload_manager.clear_payload()
         facts = self.facts.after_cell() if request.facts else None
@@ -400,7 +433,14 @@ class IPythonKernel:
         with provisionalcompleter():
             found = list(rectify_completions(code, self.shell.Completer.completions(code, cursor)))
         types = [
-            {"start": one.start, "end": one.end, "text": one.text, "type": one.type, "signature": one.signature} for one in found
+            {
+                "start": one.start,
+                "end": one.end,
+                "text": one.text,
+                "type": one.type,
+                "signature": one.signature,
+            }
+            for one in found
         ]
         return {
             "status": "ok",
@@ -431,7 +471,11 @@ class IPythonKernel:
     def do_is_complete(self, content):
         """Whether the code is ready to run."""
         status, indent = self.shell.input_transformer_manager.check_complete(_field(content, "code", str))
-        return {"status": status, "indent": " " * (indent or 0)} if status == "incomplete" else {"status": status}
+        return (
+            {"status": status, "indent": " " * (indent or 0)}
+            if status == "incomplete"
+            else {"status": status}
+        )
 
     def do_history(self, content):
         """Earlier input: the tail, a range of a session, or what matches a pattern."""
@@ -442,7 +486,11 @@ class IPythonKernel:
             found = history.get_tail(content.get("n", 10), raw=raw, output=output, include_latest=True)
         elif kind == "range":
             found = history.get_range(
-                content.get("session", 0), content.get("start", 0) or 0, content.get("stop"), raw=raw, output=output
+                content.get("session", 0),
+                content.get("start", 0) or 0,
+                content.get("stop"),
+                raw=raw,
+                output=output,
             )
         elif kind == "search":
             found = history.search(
@@ -463,14 +511,23 @@ class IPythonKernel:
         return {
             "status": "ok",
             "comms": {
-                key: {"target_name": one.target_name} for key, one in comms.items() if target is None or one.target_name == target
+                key: {"target_name": one.target_name}
+                for key, one in comms.items()
+                if target is None or one.target_name == target
             },
         }
 
     def _comm(self, request):
-        self._allow_stdin = False
+        content = request.message["content"]
+        named = ("comm_id", "target_name") if request.type == "comm_open" else ("comm_id",)
         try:
-            self._guarded(getattr(self.comm_manager, request.type), None, None, request.message)
+            if all(isinstance(content.get(name), str) for name in named) and not isinstance(
+                content.get("data"), (str, int)
+            ):
+                self._allow_stdin = self._allow_stdin and self._cell_task is not None
+                self._guarded(getattr(self.comm_manager, request.type), None, None, request.message)
+            else:
+                log.warning("a %s without a text in each of %s", request.type, named)
         finally:
             self._reply(request.id, "", {})
 
@@ -479,27 +536,31 @@ class IPythonKernel:
     def raw_input(self, prompt=""):
         """What `input` is in a notebook: asks the front end."""
         if not self._allow_stdin:
-            raise StdinNotImplementedError("raw_input was called, but this frontend does not support input requests.")
+            raise StdinNotImplementedError(
+                "raw_input was called, but this frontend does not support input requests."
+            )
         return self._input_request(str(prompt), password=False)
 
     def getpass(self, prompt="Password: ", stream=None, *, echo_char=None):
         """What `getpass.getpass` is in a notebook."""
         if not self._allow_stdin:
-            raise StdinNotImplementedError("getpass was called, but this frontend does not support input requests.")
+            raise StdinNotImplementedError(
+                "getpass was called, but this frontend does not support input requests."
+            )
         if stream is not None or echo_char is not None:
             import warnings
 
-            warnings.warn("`stream` and `echo_char` of `getpass.getpass` have no effect in a notebook", UserWarning, stacklevel=2)
+            warnings.warn(
+                "`stream` and `echo_char` of `getpass.getpass` have no effect in a notebook",
+                UserWarning,
+                stacklevel=2,
+            )
         return self._input_request(str(prompt), password=True)
 
     def _input_request(self, prompt, password):
         self.channel.send({"op": "input_request"}, dumps({"prompt": prompt, "password": password}))
         try:
-            while True:
-                envelope, sections = self.channel.receive()
-                if envelope["op"] == "input_reply":
-                    break
-                self._backlog.append((envelope, sections))
+            sections = self._await("input_reply")
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Interrupted by user") from None
         try:
@@ -509,6 +570,19 @@ class IPythonKernel:
         if value == "\x04":
             raise EOFError
         return value
+
+    def ask(self, what):
+        """Asks the front for something that it publishes itself; returns when it has."""
+        self.channel.send({"op": "ask", "what": what})
+        self._await("told")
+
+    def _await(self, operation):
+        """The sections of the next frame of this kind; other frames wait until the cell is over."""
+        while True:
+            envelope, sections = self.channel.receive()
+            if envelope["op"] == operation:
+                return sections
+            self._backlog.append((envelope, sections))
 
     # ------------------------------------------------------------------ interrupts
 
@@ -529,7 +603,9 @@ class IPythonKernel:
             raise KeyboardInterrupt
         # The cell awaits something. It is cancelled there, as asyncio code expects, and shown as KeyboardInterrupt.
         self.cancelled_by_interrupt = True
-        task.cancel()
+        self.asyncio_loop.call_soon_threadsafe(
+            task.cancel
+        )  # and wakes the loop, which a signal alone does not
 
     def _enter_user_code(self):
         self.in_user_code = True
@@ -579,7 +655,11 @@ def _check_execute(content):
         if not isinstance(content.get("user_expressions") or {}, dict):
             raise ValueError("the field 'user_expressions' must be an object")
     except ValueError as error:
-        return {**_error("ValueError", f"bad execute_request: {error}"), "payload": [], "user_expressions": {}}
+        return {
+            **_error("ValueError", f"bad execute_request: {error}"),
+            "payload": [],
+            "user_expressions": {},
+        }
     return None
 
 

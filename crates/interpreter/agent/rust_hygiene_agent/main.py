@@ -11,14 +11,19 @@ def run(config, keep_compiled):
     from .channel import Channel, ChannelClosed
 
     channel = Channel(config["channel_fd"])
-    channel.send({"op": "hello", "python": sys.version, "version": sys.version.split()[0], "executable": sys.executable})
     try:
         import IPython
     except ImportError as error:
         channel.send({"op": "no_ipython", "error": str(error), "executable": sys.executable})
         return
     if IPython.version_info < (8, 12):
-        channel.send({"op": "no_ipython", "error": f"IPython {IPython.__version__} is too old", "executable": sys.executable})
+        channel.send(
+            {
+                "op": "no_ipython",
+                "error": f"IPython {IPython.__version__} is too old",
+                "executable": sys.executable,
+            }
+        )
         return
     try:
         _serve(config, channel, keep_compiled)
@@ -36,7 +41,7 @@ def _serve(config, channel, keep_compiled):
     from .kernel import IPythonKernel
     from .profile import load_config, run_startup
     from .shell import ZMQInteractiveShell
-    from .streams import OutStream
+    from .streams import pair
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -47,8 +52,7 @@ def _serve(config, channel, keep_compiled):
     if config.get("session_name"):
         os.environ["JPY_SESSION_NAME"] = config["session_name"]
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    stdout, stderr = OutStream(1, "stdout"), OutStream(2, "stderr")
-    sys.stdout, sys.stderr = stdout, stderr
+    stdout, stderr = sys.stdout, sys.stderr = pair(channel.settle)
     channel.flushers[:] = [stdout.flush, stderr.flush]
     _flush_on_request(config["flush_fd"], channel.flushers)
 
@@ -73,10 +77,15 @@ def _serve(config, channel, keep_compiled):
         kernel.facts = Facts(shell)
         kernel.facts.baseline()
     run_startup(shell, traits)
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # what start-up made stays: no collection need look at it
     gc.enable()
-    channel.send({"op": "ready", "execution_count": shell.execution_count, "ipython": __import__("IPython").__version__})
+    channel.send(
+        {
+            "op": "ready",
+            "execution_count": shell.execution_count,
+            "ipython": __import__("IPython").__version__,
+        }
+    )
 
     def settle():
         """In the first idle moment: what the first cell need not wait for."""

@@ -12,6 +12,8 @@ from operator import attrgetter, ne
 # `len` of exactly these types is a field read in C; a subclass may have its own `__len__`.
 _CONTAINERS = frozenset(map(id, (list, dict, set, bytearray, deque, defaultdict, OrderedDict)))
 _nbytes = attrgetter("nbytes")
+# Lengths of at most so many names are compared after a cell, the latest ones; of the others only sizing sees that they grew.
+_WATCHED = 1500
 
 
 class NameWatch:
@@ -75,6 +77,8 @@ class _Lengths:
 
     def track(self, name, kind, kinds):
         if kind in kinds:
+            if len(self._kinds) >= _WATCHED and name not in self._kinds:
+                self.forget(next(iter(self._kinds)))
             self._kinds[name] = kind
             self._steady = False
         elif name in self._kinds:

@@ -14,10 +14,14 @@ def load_config(ipython_dir, arguments):
             from traitlets.config.loader import PyFileConfigLoader
 
             config.merge(PyFileConfigLoader(name, path=folder).load_config())
-    if arguments:
-        from traitlets.config.loader import KVCommandLineConfigLoader
+    for argument in arguments:
+        # `--Class.trait=value`; anything else is for ipykernel's own application and means nothing here
+        name, equals, value = argument.lstrip("-").partition("=")
+        cls, dot, trait = name.partition(".")
+        if argument.startswith("--") and equals and dot and cls.isidentifier() and trait.isidentifier():
+            from traitlets.config.loader import DeferredConfigString
 
-        config.merge(KVCommandLineConfigLoader(argv=arguments).load_config())
+            config[cls][trait] = DeferredConfigString(value)
     return config
 
 
@@ -31,7 +35,11 @@ def run_startup(shell, config):
             shell.showtraceback()
     for line in app.get("exec_lines", ()):
         shell.run_cell(line, store_history=False)
-    files = [os.environ["PYTHONSTARTUP"]] if app.get("exec_PYTHONSTARTUP", True) and os.environ.get("PYTHONSTARTUP") else []
+    files = (
+        [os.environ["PYTHONSTARTUP"]]
+        if app.get("exec_PYTHONSTARTUP", True) and os.environ.get("PYTHONSTARTUP")
+        else []
+    )
     folder = os.path.join(shell.profile_dir.location, "startup")
     if os.path.isdir(folder):
         names = sorted(name for name in os.listdir(folder) if name.endswith((".py", ".ipy")))

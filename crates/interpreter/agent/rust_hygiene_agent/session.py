@@ -49,10 +49,23 @@ class Session:
         }
 
     def send(
-        self, stream, msg_or_type, content=None, parent=None, ident=None, buffers=None, track=False, header=None, metadata=None
+        self,
+        stream,
+        msg_or_type,
+        content=None,
+        parent=None,
+        ident=None,
+        buffers=None,
+        track=False,
+        header=None,
+        metadata=None,
     ):
         """Sends a message on iopub, whatever `stream` is: it is the only channel on which user code may speak."""
-        message = msg_or_type if isinstance(msg_or_type, dict) else self.msg(msg_or_type, content, parent, header, metadata)
+        message = (
+            msg_or_type
+            if isinstance(msg_or_type, dict)
+            else self.msg(msg_or_type, content, parent, header, metadata)
+        )
         if os.getpid() == self._kernel.pid and not message["msg_type"].endswith(_TYPES_ON_SHELL):
             self._kernel.publish(
                 message["msg_type"],
@@ -80,9 +93,13 @@ class Socket:
             import json
 
             header = json.loads(frames[at + 2])
-            self._kernel.send_raw(header["msg_type"], frames[at + 3], frames[at + 4], frames[at + 5], frames[at + 6 :])
+            self._kernel.send_raw(
+                header["msg_type"], frames[at + 3], frames[at + 4], frames[at + 5], frames[at + 6 :]
+            )
         except (ValueError, KeyError, IndexError) as error:
-            raise ValueError("not a Jupyter message: needs <IDS|MSG>, a signature and four JSON frames") from error
+            raise ValueError(
+                "not a Jupyter message: needs <IDS|MSG>, a signature and four JSON frames"
+            ) from error
 
     def flush(self, *args, **kwargs):
         """Nothing is held back."""

@@ -28,7 +28,9 @@ def _base64_images(data):
     from binascii import b2a_base64
 
     return {
-        mime: b2a_base64(value, newline=False).decode("ascii") if mime in _IMAGES and isinstance(value, bytes) else value
+        mime: b2a_base64(value, newline=False).decode("ascii")
+        if mime in _IMAGES and isinstance(value, bytes)
+        else value
         for mime, value in data.items()
     }
 
@@ -155,7 +157,9 @@ class KernelMagics(Magics):
 
         options, target = self.parse_options(line, "prn:")
         try:
-            filename, line_number, _ = CodeMagics._find_edit_target(self.shell, target, options, last_call or ["", ""])
+            filename, line_number, _ = CodeMagics._find_edit_target(
+                self.shell, target, options, last_call or ["", ""]
+            )
         except MacroToEdit:
             print("A macro cannot be edited in a notebook.")
             return
@@ -211,7 +215,14 @@ class KernelMagics(Magics):
         """Opens a qtconsole connected to this kernel."""
         import subprocess
 
-        command = [sys.executable, "-m", "qtconsole", "--existing", self.shell.kernel.connection_file, *line.split()]
+        command = [
+            sys.executable,
+            "-m",
+            "qtconsole",
+            "--existing",
+            self.shell.kernel.connection_file,
+            *line.split(),
+        ]
         subprocess.Popen(command, start_new_session=True)
 
     @line_magic
@@ -223,7 +234,10 @@ class KernelMagics(Magics):
             seconds = int(line)
         except ValueError as error:
             raise UsageError(f"%autosave requires an integer, got {line!r}") from error
-        display(Javascript(f"IPython.notebook.set_autosave_interval({seconds * 1000})"), include=["application/javascript"])
+        display(
+            Javascript(f"IPython.notebook.set_autosave_interval({seconds * 1000})"),
+            include=["application/javascript"],
+        )
         print(f"Autosaving every {seconds} seconds" if seconds else "Autosave disabled")
 
 
@@ -258,7 +272,14 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def init_environment(self):
         """Colours, and no interactive pager: what subprocesses see."""
-        os.environ.update(TERM="xterm-color", CLICOLOR="1", FORCE_COLOR="1", CLICOLOR_FORCE="1", PAGER="cat", GIT_PAGER="cat")
+        os.environ.update(
+            TERM="xterm-color",
+            CLICOLOR="1",
+            FORCE_COLOR="1",
+            CLICOLOR_FORCE="1",
+            PAGER="cat",
+            GIT_PAGER="cat",
+        )
 
     def init_hooks(self):
         """The pager is a payload of the reply."""
@@ -268,7 +289,9 @@ class ZMQInteractiveShell(InteractiveShell):
     def init_magics(self):
         """IPython's magics and ours."""
         super().init_magics()
-        self.register_magics(KernelMagics)
+        from .hygiene import HygieneMagics
+
+        self.register_magics(KernelMagics, HygieneMagics)
         self.magics_manager.register_alias("ed", "edit")
 
     def init_virtualenv(self):
@@ -279,7 +302,9 @@ class ZMQInteractiveShell(InteractiveShell):
         if gui in (None, "", "inline", "asyncio", "agg"):
             self.active_eventloop = gui or None
             return
-        raise UsageError(f"The event loop {gui!r} is not supported by this kernel; use %matplotlib inline or %matplotlib widget.")
+        raise UsageError(
+            f"The event loop {gui!r} is not supported by this kernel; use %matplotlib inline or %matplotlib widget."
+        )
 
     # ------------------------------------------------------------------ the request that outputs belong to
 
@@ -352,7 +377,11 @@ class ZMQInteractiveShell(InteractiveShell):
         """What IPython 9 keeps of an error: the traceback that was shown, instead of formatting it a second time."""
         if self._last_traceback is None:
             return super()._format_exception_for_storage(exception, filename, running_compiled_code)
-        return {"ename": type(exception).__name__, "evalue": str(exception), "traceback": self._last_traceback}
+        return {
+            "ename": type(exception).__name__,
+            "evalue": str(exception),
+            "traceback": self._last_traceback,
+        }
 
     def system_piped(self, cmd):
         """`!cmd`: as IPython's, and an interrupt of the command interrupts the cell (IPython issue 13161)."""

@@ -7,9 +7,6 @@ import types
 class Loader:
     """Makes the package and its submodules."""
 
-    def __init__(self, shell_class):
-        self._shell_class = shell_class
-
     def create_module(self, spec):
         """The default."""
         return None
@@ -25,7 +22,12 @@ class Loader:
         module.kernel_protocol_version_info = (5, 5)
         module.get_connection_file = get_connection_file
         module.zmqshell = sys.modules["ipykernel.zmqshell"]
-        _submodule(module, "connect", get_connection_file=get_connection_file, get_connection_info=get_connection_info)
+        _submodule(
+            module,
+            "connect",
+            get_connection_file=get_connection_file,
+            get_connection_info=get_connection_info,
+        )
         try:
             import comm
         except ImportError:
@@ -66,6 +68,8 @@ def _Comm(comm):
     def Comm(target_name="", data=None, metadata=None, buffers=None, **keys):
         keys.pop("show_warning", None)
         keys.pop("kernel", None)
-        return comm.create_comm(target_name=target_name or "comm", data=data, metadata=metadata, buffers=buffers, **keys)
+        return comm.create_comm(
+            target_name=target_name or "comm", data=data, metadata=metadata, buffers=buffers, **keys
+        )
 
     return Comm

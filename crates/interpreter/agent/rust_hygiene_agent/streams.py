@@ -59,8 +59,7 @@ class OutStream(io.TextIOWrapper):
     def register_hook(self, hook):
         """Registers a transformer of stream messages of the calling thread."""
         self._hooks.append(hook)
-        if type(self) is OutStream:
-            self.__class__ = HookedOutStream
+        self.__class__ = HookedOutStream
 
     def unregister_hook(self, hook):
         """Removes it; True if it was there."""
@@ -72,16 +71,55 @@ class OutStream(io.TextIOWrapper):
 
 
 class HookedOutStream(OutStream):
-    """An `OutStream` on which a hook was registered: each write becomes a message that the hooks may change or take."""
+    """A stream on which a hook was registered: each write becomes a message that the hooks may change or take."""
 
     def write(self, text):
+        """Writes, or hands a message to the hooks of the calling thread."""
         hooks = self._hooks
         if not hooks or self._shell is None:
             return super().write(text)
-        message = self._shell.kernel.session.msg("stream", {"name": self._name, "text": text}, parent=self._shell.parent_header)
+        session, parent = self._shell.kernel.session, self._shell.parent_header
+        message = session.msg("stream", {"name": self._name, "text": text}, parent=parent)
         for hook in hooks:
             message = hook(message)
             if message is None:
                 return len(text)
-        self._shell.kernel.session.send(None, message)
+        session.send(None, message)
         return len(text)
+
+
+# The two outputs are two pipes, and the front cannot know in which order they were written. So whoever writes to the one
+# after the other first waits until the other was read. stderr looks at each write; stdout, which is the busy one, has a class
+# of its own only from a write to stderr until its next write.
+
+
+class ErrStream(OutStream):
+    """stderr: comes after what was printed to stdout."""
+
+    stdout = None
+    settle = None
+
+    def write(self, text):
+        """Writes in turn."""
+        if type(self.stdout) is OutStream:
+            self.settle()
+            self.stdout.__class__ = OutAfterErr
+        return super().write(text)
+
+
+class OutAfterErr(OutStream):
+    """stdout after a write to stderr: the next write comes after it."""
+
+    def write(self, text):
+        """Writes in turn, and goes back to writing without a look."""
+        self.settle()
+        self.__class__ = OutStream
+        return self.write(text)
+
+
+def pair(settle):
+    """stdout and stderr. `settle` returns when the front has taken all that was printed so far."""
+    stdout, stderr = OutStream(1, "stdout"), ErrStream(2, "stderr")
+    stdout.settle = stderr.settle = settle
+    stderr.stdout = stdout
+    return stdout, stderr
