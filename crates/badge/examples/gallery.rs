@@ -4,7 +4,7 @@
 use badge::{HTML_MIME, Options, TEXT_MIME, bundle};
 use serde_json::Value;
 
-const SAMPLES: [(&str, &str, bool); 5] = [
+const SAMPLES: [(&str, &str, bool); 6] = [
     ("quiet", include_str!("../samples/quiet.json"), false),
     ("details", include_str!("../samples/details.json"), true),
     (
@@ -14,6 +14,11 @@ const SAMPLES: [(&str, &str, bool); 5] = [
     ),
     ("notable", include_str!("../samples/notable.json"), true),
     ("leak", include_str!("../samples/leak.json"), true),
+    (
+        "a long hint",
+        include_str!("../samples/traceback.json"),
+        false,
+    ),
 ];
 
 fn main() -> Result<(), serde_json::Error> {

@@ -11,6 +11,9 @@ use crate::{Options, Severity};
 /// Real spaces around the dot: with all styles stripped the line still reads well.
 const DOT: &str = " <span style=\"opacity:.4;padding:0 3px\">·</span> ";
 
+/// A hint of more characters stands below its message in a box of its own.
+const LONG_HINT: usize = 72;
+
 pub(crate) fn badge(view: &View, options: &Options) -> String {
     let severity = view.severity();
     let mut out = format!("<div style=\"{}\">", style::frame(severity));
@@ -96,7 +99,7 @@ fn warning_line(warning: &Warning) -> String {
     if !warning.hint.is_empty() {
         out.push_str(&format!(
             " <code style=\"{}\">{}</code>",
-            style::hint(),
+            style::hint(warning.hint.text().chars().count() > LONG_HINT),
             warning.hint.html()
         ));
     }

@@ -16,7 +16,10 @@ const WARNINGS: usize = 4;
 const NOTES: usize = 3;
 /// Longest texts in characters.
 const MESSAGE: usize = 240;
-const HINT: usize = 160;
+/// The longest hint in characters. A hint is there to be run, so a longer one is not cut: another command takes its place.
+const HINT: usize = 400;
+/// Where the whole hint is told.
+const LEAKS: &str = "%hygiene leaks";
 const NAME: usize = 40;
 const DETAIL: usize = 48;
 const REMARK: usize = 80;
@@ -141,7 +144,7 @@ impl View {
     /// A sentence about the warnings that found no place.
     pub(crate) fn more_warnings(&self) -> Option<String> {
         (self.further_warnings > 0)
-            .then(|| format!("{} more findings: %hygiene leaks", self.further_warnings))
+            .then(|| format!("{} more findings: {LEAKS}", self.further_warnings))
     }
 
     /// Titles and texts of what is neither a figure nor a warning.
@@ -199,8 +202,16 @@ fn warning(finding: &Finding, severity: Severity) -> Warning {
         severity,
         title,
         message,
-        hint: Shown::new(&word(&finding.hint), HINT),
+        hint: hint(&finding.hint),
         culprit,
+    }
+}
+
+fn hint(hint: &str) -> Shown {
+    if hint.chars().count() > HINT {
+        Shown::own(LEAKS)
+    } else {
+        Shown::code(hint)
     }
 }
 
