@@ -1,15 +1,19 @@
 //! The badge as HTML that every front end shows and no sanitiser harms.
 
 use crate::line::{Segment, segments};
+use crate::plain::NOTHING;
 use crate::size::{Bytes, NOISE};
 use crate::spark;
 use crate::style;
 use crate::text::{Shown, escape};
-use crate::view::{RowView, View, Warning};
+use crate::view::{List, RowView, View, Warning};
 use crate::{Options, Severity};
 
 /// Real spaces around the dot: with all styles stripped the line still reads well.
 const DOT: &str = " <span style=\"opacity:.4;padding:0 3px\">·</span> ";
+
+/// A hint of more characters stands below its message in a box of its own.
+const LONG_HINT: usize = 72;
 
 pub(crate) fn badge(view: &View, options: &Options) -> String {
     let severity = view.severity();
@@ -18,10 +22,7 @@ pub(crate) fn badge(view: &View, options: &Options) -> String {
         out.push_str(&warning_line(warning));
     }
     if let Some(more) = view.more_warnings() {
-        out.push_str(&format!(
-            "<div style=\"opacity:.72\">{}</div>",
-            escape(&more)
-        ));
+        out.push_str(&remark(&more));
     }
     for (title, text) in view.notes() {
         out.push_str(&note(title, text));
@@ -42,6 +43,25 @@ pub(crate) fn badge(view: &View, options: &Options) -> String {
     }
     out.push_str("</div>");
     out
+}
+
+pub(crate) fn list(list: &List) -> String {
+    let mut out = format!("<div style=\"{}\">", style::frame(list.severity()));
+    for finding in &list.findings {
+        out.push_str(&warning_line(finding));
+    }
+    if list.findings.is_empty() {
+        out.push_str(&remark(NOTHING));
+    }
+    if let Some(more) = list.more() {
+        out.push_str(&remark(&more));
+    }
+    out.push_str("</div>");
+    out
+}
+
+fn remark(text: &str) -> String {
+    format!("<div style=\"opacity:.72\">{}</div>", escape(text))
 }
 
 fn line(segments: &[Segment], severity: Severity) -> String {
@@ -85,18 +105,21 @@ fn figure(text: &str) -> String {
 }
 
 fn warning_line(warning: &Warning) -> String {
+    let sign = match warning.severity {
+        Severity::Quiet => "opacity:.5".to_owned(),
+        loud => format!("color:{}", style::colour(loud)),
+    };
     // U+FE0E asks for the sign as text: as an emoji it would bring its own colours.
     let mut out = format!(
-        "<div style=\"padding:1px 0 2px 0\"><span style=\"color:{}\">\u{26a0}\u{fe0e}</span>\u{a0}\
+        "<div style=\"padding:1px 0 2px 0\"><span style=\"{sign}\">\u{26a0}\u{fe0e}</span>\u{a0}\
          <span style=\"font-weight:600\">{}:</span> <span>{}</span>",
-        style::colour(warning.severity),
         warning.title.html(),
         warning.message.html(),
     );
     if !warning.hint.is_empty() {
         out.push_str(&format!(
             " <code style=\"{}\">{}</code>",
-            style::hint(),
+            style::hint(warning.hint.text().chars().count() > LONG_HINT),
             warning.hint.html()
         ));
     }

@@ -1,4 +1,4 @@
-//! A cell record as a MIME bundle.
+//! A cell record, or a list of findings, as a MIME bundle.
 //!
 //! [`bundle`] turns one [`CellRecord`] into three representations of the same facts: a line of text, a piece of HTML that
 //! survives the sanitisers of the notebook front ends, and the record itself as JSON. It is a pure function and never fails:
@@ -21,7 +21,7 @@ mod style;
 mod text;
 mod view;
 
-use ledger::CellRecord;
+use ledger::{CellRecord, Finding};
 use serde_json::{Map, Value, json};
 
 pub use duration::Seconds;
@@ -33,6 +33,8 @@ pub const TEXT_MIME: &str = "text/plain";
 pub const HTML_MIME: &str = "text/html";
 /// Key of the record itself.
 pub const RECORD_MIME: &str = "application/vnd.rust-hygiene.cell+json";
+/// Key of a list of findings: `{"v": 1, "findings": […]}`, each finding as in a record.
+pub const FINDINGS_MIME: &str = "application/vnd.rust-hygiene.findings+json";
 /// Key in the output's metadata (and in `execute_reply.metadata`) that marks what is ours.
 pub const METADATA_KEY: &str = "rust_hygiene";
 
@@ -79,16 +81,32 @@ pub enum Severity {
 #[must_use]
 pub fn bundle(record: &CellRecord, options: &Options) -> Bundle {
     let view = view::View::of(record, options);
-    let mut data = Map::new();
-    data.insert(TEXT_MIME.to_owned(), Value::String(plain::badge(&view)));
-    data.insert(
-        HTML_MIME.to_owned(),
-        Value::String(html::badge(&view, options)),
-    );
     // A record is plain data with string keys, so this does not fail; were it to, the two other representations still say all.
-    if let Ok(value) = serde_json::to_value(record) {
-        data.insert(RECORD_MIME.to_owned(), value);
-    }
+    let json = serde_json::to_value(record).ok();
+    of(
+        plain::badge(&view),
+        html::badge(&view, options),
+        (RECORD_MIME, json),
+    )
+}
+
+/// Writes a list of findings, such as all that still hold, in the order given.
+///
+/// Unlike a badge it leaves nothing out for being small or uncertain, since somebody has asked; and every hint is whole.
+#[must_use]
+pub fn findings_bundle(findings: &[Finding], options: &Options) -> Bundle {
+    let list = view::List::of(findings, options);
+    let json = serde_json::to_value(findings)
+        .ok()
+        .map(|findings| json!({ "v": 1, "findings": findings }));
+    of(plain::list(&list), html::list(&list), (FINDINGS_MIME, json))
+}
+
+fn of(text: String, html: String, (mime, json): (&str, Option<Value>)) -> Bundle {
+    let mut data = Map::new();
+    data.insert(TEXT_MIME.to_owned(), Value::String(text));
+    data.insert(HTML_MIME.to_owned(), Value::String(html));
+    data.extend(json.map(|json| (mime.to_owned(), json)));
     Bundle {
         data,
         metadata: json!({ METADATA_KEY: { "v": 1 } }),

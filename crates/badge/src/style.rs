@@ -36,10 +36,15 @@ pub(crate) fn frame(severity: Severity) -> String {
     )
 }
 
-/// A line of code to run. A long one may wrap: a notebook's output area scrolls sideways badly.
-pub(crate) fn hint() -> String {
+/// A line of code to run. It may wrap, since a notebook's output area scrolls sideways badly; a `long` one is a block.
+pub(crate) fn hint(long: bool) -> String {
+    let place = if long {
+        "display:block;margin:2px 0 1px 0;padding:2px 6px"
+    } else {
+        "padding:1px 5px"
+    };
     format!(
-        "{MONO};font-size:11px;background:rgba(128,128,128,.16);border:none;border-radius:3px;padding:1px 5px;\
+        "{MONO};font-size:11px;background:rgba(128,128,128,.16);border:none;border-radius:3px;{place};\
          white-space:pre-wrap;overflow-wrap:break-word"
     )
 }

@@ -39,6 +39,11 @@ impl Shown {
         Self(out)
     }
 
+    /// A line of code that is to be copied and run: cleaned, but neither cut nor with its spaces collapsed.
+    pub(crate) fn code(raw: &str) -> Self {
+        Self(raw.trim().chars().filter_map(visible).collect())
+    }
+
     /// A text of our own, taken as it is.
     pub(crate) fn own(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -132,6 +137,20 @@ mod tests {
         ];
         for &(raw, max, shown) in table {
             assert_eq!(Shown::new(raw, max).text(), shown, "{raw:?} {max}");
+        }
+    }
+
+    #[test]
+    fn code_is_cleaned_but_keeps_all_its_characters() {
+        let long = format!("for n in ({}): del_var(n)", "\"_1\", ".repeat(500));
+        let table: &[(&str, &str)] = &[
+            (&long, &long),
+            (" globals().pop('a  b')\n", "globals().pop('a  b')"),
+            ("a\n\tb", "a  b"),
+            ("x\u{202e}\u{1b}", "x\u{fffd}␛"),
+        ];
+        for &(raw, shown) in table {
+            assert_eq!(Shown::code(raw).text(), shown, "{raw:?}");
         }
     }
 

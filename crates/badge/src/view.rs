@@ -16,10 +16,16 @@ const WARNINGS: usize = 4;
 const NOTES: usize = 3;
 /// Longest texts in characters.
 const MESSAGE: usize = 240;
-const HINT: usize = 160;
+/// The longest hint in characters. A hint is there to be run, so a longer one is not cut: another command takes its place.
+const HINT: usize = 400;
+/// Where the whole hint is told.
+const LEAKS: &str = "%hygiene leaks";
 const NAME: usize = 40;
 const DETAIL: usize = 48;
 const REMARK: usize = 80;
+/// Findings that a list shows; the others are counted. Its messages have more room than those of a badge.
+const LISTED: usize = 100;
+const LISTED_MESSAGE: usize = 1_000;
 
 /// A measured figure of one space, bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +71,35 @@ pub(crate) struct RowView {
     pub(crate) remark: Shown,
     /// A warning is about this.
     pub(crate) flagged: bool,
+}
+
+/// What a list of findings says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct List {
+    pub(crate) findings: Vec<Warning>,
+    further: usize,
+}
+
+impl List {
+    pub(crate) fn of(findings: &[Finding], options: &Options) -> Self {
+        Self {
+            findings: findings
+                .iter()
+                .take(LISTED)
+                .map(|f| listed(f, options))
+                .collect(),
+            further: findings.len().saturating_sub(LISTED),
+        }
+    }
+
+    pub(crate) fn severity(&self) -> Severity {
+        loudest(&self.findings)
+    }
+
+    /// A sentence about the findings that found no place.
+    pub(crate) fn more(&self) -> Option<String> {
+        (self.further > 0).then(|| format!("{} more findings", self.further))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -131,17 +166,13 @@ impl View {
     }
 
     pub(crate) fn severity(&self) -> Severity {
-        self.warnings
-            .iter()
-            .map(|w| w.severity)
-            .max()
-            .unwrap_or(Severity::Quiet)
+        loudest(&self.warnings)
     }
 
     /// A sentence about the warnings that found no place.
     pub(crate) fn more_warnings(&self) -> Option<String> {
         (self.further_warnings > 0)
-            .then(|| format!("{} more findings: %hygiene leaks", self.further_warnings))
+            .then(|| format!("{} more findings: {LEAKS}", self.further_warnings))
     }
 
     /// Titles and texts of what is neither a figure nor a warning.
@@ -149,6 +180,11 @@ impl View {
         let steps = self.steps.iter().map(|text| ("Cleaned up", text));
         steps.chain(self.notices.iter().map(|text| ("Note", text)))
     }
+}
+
+fn loudest(warnings: &[Warning]) -> Severity {
+    let severities = warnings.iter().map(|w| w.severity);
+    severities.max().unwrap_or(Severity::Quiet)
 }
 
 /// The largest change of any space in bytes.
@@ -180,27 +216,58 @@ fn is_variable(cause: &str) -> bool {
     matches!(cause, "variables" | "user_growth")
 }
 
+/// A warning of a badge: short, since it was not asked for.
 fn warning(finding: &Finding, severity: Severity) -> Warning {
-    let title = match severity {
-        Severity::Leak if word(&finding.confidence) == "certain" => Shown::own("Leak"),
-        Severity::Leak => Shown::own("Leak suspected"),
-        _ => cause::title(&word(&finding.cause)),
-    };
-    let culprit = Shown::new(&finding.culprit.name, NAME);
-    let mut message = Shown::new(&finding.message, MESSAGE);
-    if message.is_empty() {
-        message = Shown::own(format!(
-            "{} holds {}.",
-            culprit.text(),
-            Bytes(finding.bytes)
-        ));
-    }
     Warning {
         severity,
-        title,
-        message,
-        hint: Shown::new(&word(&finding.hint), HINT),
-        culprit,
+        title: title(finding),
+        message: message(finding, MESSAGE),
+        hint: hint(&finding.hint),
+        culprit: culprit(finding),
+    }
+}
+
+/// A line of a list: whole, and quiet where a badge would say nothing.
+fn listed(finding: &Finding, options: &Options) -> Warning {
+    Warning {
+        severity: severity(finding, options).unwrap_or(Severity::Quiet),
+        title: title(finding),
+        message: message(finding, LISTED_MESSAGE),
+        hint: Shown::code(&finding.hint),
+        culprit: culprit(finding),
+    }
+}
+
+fn title(finding: &Finding) -> Shown {
+    match (finding.leak, word(&finding.confidence).as_str()) {
+        (true, "certain") => Shown::own("Leak"),
+        (true, "possible") => Shown::own("Possible leak"),
+        (true, _) => Shown::own("Leak suspected"),
+        (false, _) => cause::title(&word(&finding.cause)),
+    }
+}
+
+fn culprit(finding: &Finding) -> Shown {
+    Shown::new(&finding.culprit.name, NAME)
+}
+
+fn message(finding: &Finding, max: usize) -> Shown {
+    let message = Shown::new(&finding.message, max);
+    if !message.is_empty() {
+        return message;
+    }
+    Shown::own(format!(
+        "{} holds {}.",
+        culprit(finding).text(),
+        Bytes(finding.bytes)
+    ))
+}
+
+fn hint(hint: &str) -> Shown {
+    if hint.chars().count() > HINT {
+        Shown::own(LEAKS)
+    } else {
+        Shown::code(hint)
     }
 }
 

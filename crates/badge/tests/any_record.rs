@@ -4,11 +4,11 @@
 
 mod support;
 
-use badge::{Bundle, Options, TEXT_MIME, bundle};
-use ledger::CellRecord;
+use badge::{Bundle, FINDINGS_MIME, Options, TEXT_MIME, bundle, findings_bundle};
+use ledger::{CellRecord, Finding};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{Piece, check_balance, parse, record, sample, texts};
+use support::{Piece, check_balance, parse, record, sample, stripped, texts};
 
 /// Text of the kind that breaks things: markup, controls, direction marks, very long.
 fn nasty() -> impl Strategy<Value = String> {
@@ -183,7 +183,15 @@ fn any_record() -> impl Strategy<Value = CellRecord> {
 }
 
 fn check(badge: &Bundle) -> Result<(), String> {
-    let (text, html) = texts(badge);
+    let (_, html) = texts(badge);
+    if html.matches("<div").count() > 20 || html.len() > 40_000 {
+        return Err(format!("{} bytes of HTML", html.len()));
+    }
+    check_texts(badge)
+}
+
+fn check_texts(bundle: &Bundle) -> Result<(), String> {
+    let (text, html) = texts(bundle);
     let pieces = parse(&html)?;
     check_balance(&pieces)?;
     for piece in &pieces {
@@ -191,9 +199,6 @@ fn check(badge: &Bundle) -> Result<(), String> {
         if text.contains(['>', '"', '\'']) {
             return Err(format!("not escaped: {text:?}"));
         }
-    }
-    if html.matches("<div").count() > 20 || html.len() > 40_000 {
-        return Err(format!("{} bytes of HTML", html.len()));
     }
     let bad = |c: char| {
         (c.is_control() && c != '\n')
@@ -219,5 +224,29 @@ proptest! {
             prop_assert_eq!(check(&badge), Ok(()));
             prop_assert!(badge.data.contains_key(TEXT_MIME));
         }
+    }
+
+    #[test]
+    fn any_findings_make_a_well_formed_list_with_one_line_each(findings in prop::collection::vec(finding(), 0..7)) {
+        let count = findings.len();
+        let findings: Vec<Finding> = serde_json::from_value(json!(findings)).expect("findings as in a record");
+        let list = findings_bundle(&findings, &Options::default());
+        prop_assert_eq!(check_texts(&list), Ok(()));
+        let (text, _) = texts(&list);
+        prop_assert_eq!(text.lines().count(), count.max(1));
+        prop_assert_eq!(&list.data[FINDINGS_MIME], &json!({"v": 1, "findings": findings}));
+    }
+
+    #[test]
+    fn a_hint_of_printable_characters_is_in_a_list_to_the_letter(hint in "[!-~]([ -~]{0,800}[!-~])?") {
+        let mut one = support::finding("figures", true, 1, "likely");
+        one["hint"] = json!(hint);
+        let findings: Vec<Finding> = serde_json::from_value(json!([one])).expect("a finding as in a record");
+        let (text, html) = texts(&findings_bundle(&findings, &Options::default()));
+        let (in_text, in_html) = (format!("  -> {hint}"), format!(" {hint}"));
+        prop_assert!(text.ends_with(&in_text), "{}", text);
+        let unescaped = stripped(&html);
+        let unescaped = unescaped.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#x27;", "'");
+        prop_assert!(unescaped.replace("&amp;", "&").ends_with(&in_html), "{}", html);
     }
 }

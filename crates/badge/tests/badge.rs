@@ -239,6 +239,30 @@ fn a_finding_without_a_sentence_gets_one_from_its_figures() {
 }
 
 #[test]
+fn a_hint_is_whole_or_another_command_takes_its_place() {
+    let command = |length: usize| format!("del {}", "x".repeat(length - 4));
+    let table = [
+        (
+            "for n in (\"_1\",  \"_2\"): f(n)".to_owned(),
+            "for n in (\"_1\",  \"_2\"): f(n)".to_owned(),
+        ),
+        (command(400), command(400)),
+        (command(401), "%hygiene leaks".to_owned()),
+    ];
+    for (hint, said) in table {
+        let (text, html) = shown(&changed("leak", &[("/findings/0/hint", json!(hint))]));
+        assert!(
+            text.lines()
+                .nth(1)
+                .is_some_and(|line| line.ends_with(&format!("  -> {said}"))),
+            "{text}"
+        );
+        let html_said = format!(">{}</code>", said.replace('"', "&quot;"));
+        assert!(html.contains(&html_said), "{html}");
+    }
+}
+
+#[test]
 fn the_details_panel_comes_with_a_large_delta_or_with_a_warning() {
     let mib: i64 = 1 << 20;
     let none = json!([]);

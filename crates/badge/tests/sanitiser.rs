@@ -7,7 +7,7 @@
 
 mod support;
 
-use badge::{Options, bundle};
+use badge::{Options, bundle, findings_bundle};
 use support::{Piece, SAMPLES, parse, record, sample, texts};
 
 const TAGS: [&str; 10] = [
@@ -132,6 +132,14 @@ fn the_sanitiser_keeps_all_of_every_sample() {
             ));
             check(&html);
         }
+    }
+}
+
+#[test]
+fn the_sanitiser_keeps_all_of_every_list() {
+    for (name, _) in SAMPLES {
+        let findings = record(sample(name)).findings;
+        check(&texts(&findings_bundle(&findings, &Options::default())).1);
     }
 }
 

@@ -87,6 +87,11 @@ impl Source {
         self.runs
             .range(usize::from(self.first_kept && !self.runs.is_empty())..)
     }
+
+    /// The very first run, while it is remembered.
+    pub fn warm_up(&self) -> Option<&Run> {
+        self.runs.front().filter(|_| self.first_kept)
+    }
 }
 
 /// The sources of a session.
@@ -150,6 +155,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             [2]
         );
+        assert_eq!(source.warm_up().and_then(|run| run.delta), Some(1));
     }
 
     #[test]
@@ -160,6 +166,7 @@ mod tests {
         }
         assert_eq!(history.sources["many"].measured().len(), RUNS);
         assert_eq!(history.sources["many"].executions, 100);
+        assert_eq!(history.sources["many"].warm_up(), None);
         for i in 0..SOURCES {
             history.add(&i.to_string(), run(0));
         }

@@ -264,7 +264,7 @@ fn with_frameworks(mut gpus: Vec<Gpu>, facts: Option<&Facts>) -> Vec<Gpu> {
             gpus[at]
                 .frameworks
                 .entry(framework.clone())
-                .or_insert_with(|| counters.clone());
+                .or_insert(*counters);
         }
     }
     gpus

@@ -15,7 +15,8 @@ pub struct Thresholds {
     pub min_traceback: u64,
     /// A run that retains less than this has not grown.
     pub growth_per_run: u64,
-    /// So many runs in a row must have grown, the first run being left out as a warm-up.
+    /// So many runs in a row must have grown, the first run being left out as a warm-up; it counts where one variable grew
+    /// evenly in all runs.
     pub growth_runs: usize,
     /// From so many runs on, growth without exception is certain rather than likely.
     pub certain_runs: usize,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ledger::{CellEnd, CellRecord, Facts, Released, Session, Status, StepDone, Thresholds};
 use meter::{
-    Children, Framework, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample,
+    Children, FrameworkMemory, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample,
 };
 
 const MIB: u64 = 1 << 20;
@@ -69,14 +69,14 @@ fn full() -> CellRecord {
         },
         gpu: vec![Gpu {
             index: 0,
-            name: "A device".into(),
+            name: Some("A device".into()),
             used: Some(2048 * MIB),
             delta: Some(512 * MIB as i64),
             peak: None,
             quality: GpuQuality::Process,
             frameworks: [(
                 "torch".to_owned(),
-                Framework {
+                FrameworkMemory {
                     live: Some(256 * MIB),
                     cached: Some(256 * MIB),
                 },

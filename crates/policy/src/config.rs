@@ -124,7 +124,7 @@ impl Default for Config {
             finding: Finding {
                 out_bytes: 10 * MIB,
                 traceback_bytes: 10 * MIB,
-                growth_bytes: 10 * MIB,
+                growth_bytes: MIB,
             },
             python: None,
             log: Log::default(),

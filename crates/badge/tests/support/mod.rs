@@ -7,11 +7,12 @@ use ledger::CellRecord;
 use serde_json::{Value, json};
 
 /// Name and JSON of each sample.
-pub const SAMPLES: [(&str, &str); 4] = [
+pub const SAMPLES: [(&str, &str); 5] = [
     ("quiet", include_str!("../../samples/quiet.json")),
     ("details", include_str!("../../samples/details.json")),
     ("notable", include_str!("../../samples/notable.json")),
     ("leak", include_str!("../../samples/leak.json")),
+    ("traceback", include_str!("../../samples/traceback.json")),
 ];
 
 /// The sample of that name as JSON.

@@ -8,6 +8,10 @@
 //! grow as well, the cell grows. The culprit is the name, or the family of numbered names, that grew in most of these
 //! runs and accounts for half of the growth.
 //!
+//! Three runs in all are enough, the first one included, if one name of a list, an array or the like grew in every run
+//! there was, by amounts of which the largest is at most half as much again as the smallest: an import or a cache that
+//! fills does not add to the user's own data, twice the same amount after the first run.
+//!
 //! **What it is confused with.** A large result that each run replaces: it counts once. Imports, compilers and pools: the
 //! first run. Results in the output history or a traceback: growth that these holders account for is left to their
 //! causes. Growth that no name explains may be a cache, a registry or native memory; it is reported as such.
@@ -82,12 +86,9 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         })
         .collect();
     let slope = theil_sen(&levels).unwrap_or(0.0);
-    if streak < limits.growth_runs
-        || laplace(runs.len(), frees) < CHANCE
-        || slope < limits.growth_per_run as f64
-    {
-        return Verdict::Gone;
-    }
+    let enough = streak >= limits.growth_runs
+        && laplace(runs.len(), frees) >= CHANCE
+        && slope >= limits.growth_per_run as f64;
     let recent = &runs[runs.len() - streak..];
     let growth = recent
         .iter()
@@ -96,13 +97,48 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         .iter()
         .fold(0i64, |sum, run| sum.saturating_add(run.holders));
     if in_holders >= growth / 2 {
-        return Verdict::Gone; // theirs to report
+        return Verdict::Gone; // theirs to report, or there is no growth
+    }
+    let grown = culprit(recent, growth);
+    if !enough {
+        let steady = grown
+            .filter(|_| frees == 0)
+            .and_then(|grown| steady(evidence, recent, &grown.name));
+        return steady.map_or(Verdict::Gone, Verdict::Holds);
     }
     let certain = runs.len() >= limits.certain_runs && frees == 0;
-    match culprit(recent, growth) {
+    match grown {
         Some(grown) => Verdict::Holds(explained(evidence, recent, &grown, slope, certain)),
         None => Verdict::Holds(unexplained(evidence, recent, growth, slope)),
     }
+}
+
+/// A finding if `name` grew by about the same amount in the first run and in each of the `later` ones, which are all others.
+fn steady(evidence: &Evidence, later: &[&Run], name: &str) -> Option<Finding> {
+    let limits = evidence.thresholds;
+    let mut runs = vec![evidence.source.warm_up()?];
+    runs.extend(later);
+    let times = runs
+        .iter()
+        .map(|run| run.grown.iter().find(|growth| growth.name == name))
+        .collect::<Option<Vec<&Growth>>>()?;
+    let (first, others) = times.split_first()?;
+    let amounts = || times.iter().map(|growth| growth.delta);
+    let (least, most) = (amounts().min()?, amounts().max()?);
+    // Its first appearance may be a growth from nothing; a name that is new each time is not one that grows.
+    let same = others
+        .iter()
+        .all(|growth| !growth.new && growth.type_name == first.type_name);
+    let even = least >= to_signed(limits.growth_per_run) && most <= least.saturating_add(least / 2);
+    if runs.len() < limits.growth_runs || !same || !even || !is_data(&first.type_name) {
+        return None;
+    }
+    let each = amounts().map(|amount| amount as f64).sum::<f64>() / times.len() as f64;
+    let grown = Grown {
+        name: name.to_owned(),
+        times,
+    };
+    Some(explained(evidence, &runs, &grown, each, false))
 }
 
 /// What grew: one name, or a family that differs in its numbers.

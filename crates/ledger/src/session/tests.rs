@@ -197,6 +197,21 @@ fn growth_stays_open_until_its_variable_is_emptied() {
 }
 
 #[test]
+fn the_third_run_of_a_cell_that_appends_is_told_once() {
+    let mut session = Session::new(Thresholds::default());
+    session.close_cell(cell("history = []", 0, None));
+    let told: Vec<usize> = (1..=5u64)
+        .map(|run| {
+            let facts = grown("history", (run - 1) * 46 * MIB, run * 46 * MIB);
+            let record = session.close_cell(cell("history.append(x)", 46 * M, Some(facts)));
+            record.findings.len()
+        })
+        .collect();
+    // The fifth has half as much again as the third.
+    assert_eq!(told, [0, 0, 1, 0, 1]);
+}
+
+#[test]
 fn deleting_the_copies_ends_the_finding() {
     let mut session = Session::new(Thresholds::default());
     for run in 1..=5 {
@@ -258,10 +273,7 @@ fn counters_of_frameworks_join_the_devices() {
     let devices = |numbers: &[u32]| Facts {
         frameworks: [(
             "torch".to_owned(),
-            numbers
-                .iter()
-                .map(|number| (*number, counters.clone()))
-                .collect(),
+            numbers.iter().map(|number| (*number, counters)).collect(),
         )]
         .into(),
         ..Facts::default()

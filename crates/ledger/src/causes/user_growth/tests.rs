@@ -61,6 +61,154 @@ fn a_list_that_every_run_appends_to_is_named_with_a_line_that_clears_it() {
 }
 
 #[test]
+fn three_runs_are_enough_for_a_list_that_grew_evenly_in_all_of_them() {
+    let first = |new| run(50 * M, &[("preds", "list", 46 * M, new)]);
+    for (what, runs) in [
+        (
+            "it was there before",
+            vec![first(false), append(46 * M), append(46 * M)],
+        ),
+        (
+            "the first run made it",
+            vec![first(true), append(46 * M), append(46 * M)],
+        ),
+        (
+            "the amounts differ a little",
+            vec![append(40 * M), append(60 * M), append(50 * M)],
+        ),
+        (
+            "the first run filled free memory",
+            vec![
+                run(0, &[("preds", "list", 46 * M, false)]),
+                append(46 * M),
+                append(46 * M),
+            ],
+        ),
+    ] {
+        let found = finding(judge(detect, None, runs));
+        assert_eq!(
+            (
+                found.culprit.name.as_str(),
+                found.hint.as_str(),
+                found.confidence
+            ),
+            ("preds", "preds.clear()", Confidence::Likely),
+            "{what}"
+        );
+        assert!(
+            found.message.contains("in each of the last 3 runs"),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn three_runs_are_too_few_for_anything_less_plain() {
+    let named = |name: &str, kind: &str, delta, new| run(delta, &[(name, kind, delta, new)]);
+    let list = |delta| named("preds", "list", delta, false);
+    for (what, runs) in [
+        ("two runs", vec![list(10 * M), list(10 * M)]),
+        (
+            "a warm-up without it",
+            vec![run(80 * M, &[]), list(10 * M), list(10 * M)],
+        ),
+        (
+            "a larger first run",
+            vec![list(20 * M), list(10 * M), list(10 * M)],
+        ),
+        (
+            "uneven amounts",
+            vec![list(10 * M), list(10 * M), list(16 * M)],
+        ),
+        (
+            "a run that freed",
+            vec![list(10 * M), list(-10 * M), list(10 * M), list(10 * M)],
+        ),
+        (
+            "a run that added nothing",
+            vec![list(10 * M), list(10 * M), run(0, &[])],
+        ),
+        (
+            "no memory retained",
+            vec![
+                list(10 * M),
+                run(0, &[("preds", "list", 10 * M, false)]),
+                list(10 * M),
+            ],
+        ),
+        (
+            "kilobytes",
+            vec![list(900 << 10), list(900 << 10), list(900 << 10)],
+        ),
+        (
+            "a small list beside large growth",
+            vec![
+                run(50 * M, &[("preds", "list", 2 * M, false)]),
+                run(50 * M, &[("preds", "list", 2 * M, false)]),
+                run(50 * M, &[("preds", "list", 2 * M, false)]),
+            ],
+        ),
+        (
+            "a result that each run replaces",
+            vec![
+                named("df", "DataFrame", 80 * M, true),
+                run(2 * M, &[]),
+                run(2 * M, &[]),
+            ],
+        ),
+        (
+            "a result that each run replaces by a slightly larger one",
+            vec![
+                named("df", "DataFrame", 80 * M, true),
+                named("df", "DataFrame", 2 * M, false),
+                named("df", "DataFrame", 2 * M, false),
+            ],
+        ),
+        (
+            "a result that doubles",
+            vec![
+                named("x", "ndarray", 10 * M, true),
+                named("x", "ndarray", 10 * M, false),
+                named("x", "ndarray", 20 * M, false),
+            ],
+        ),
+        (
+            "a name that is new each time",
+            (0..3)
+                .map(|_| named("tmp", "ndarray", 10 * M, true))
+                .collect(),
+        ),
+        (
+            "numbered copies",
+            (1..=3)
+                .map(|n| named(&format!("df_{n}"), "DataFrame", 10 * M, true))
+                .collect(),
+        ),
+        (
+            "growth behind a name",
+            (0..3)
+                .map(|_| named("log", "Logger", 10 * M, false))
+                .collect(),
+        ),
+        (
+            "growth without a name",
+            (0..3).map(|_| run(10 * M, &[])).collect(),
+        ),
+        (
+            "growth of the output history beside it",
+            (0..3)
+                .map(|_| Run {
+                    holders: 10 * M,
+                    ..list(10 * M)
+                })
+                .collect(),
+        ),
+    ] {
+        assert!(matches!(judge(detect, None, runs), Verdict::Gone), "{what}");
+    }
+}
+
+#[test]
 fn numbered_copies_are_one_culprit() {
     let copy = |n: i64| run(20 * M, &[(&format!("df_{n}"), "DataFrame", 20 * M, true)]);
     let found = finding(judge(detect, None, (1..=5).map(copy).collect()));
