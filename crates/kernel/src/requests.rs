@@ -226,7 +226,7 @@ impl Kernel {
 
     /// The reply to a cell that is not run.
     pub(crate) fn aborted(&self) -> serde_json::Value {
-        json!({"status": "aborted", "execution_count": self.execution_count})
+        json!({"status": "aborted", "execution_count": self.execution_count.saturating_sub(1)})
     }
 
     fn input_reply(&mut self, content: Bytes) {

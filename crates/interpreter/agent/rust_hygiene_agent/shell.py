@@ -4,6 +4,7 @@ The classes bear the names of ipykernel's: libraries recognise a notebook by the
 Jupyter messaging specification 5.5.
 """
 
+import contextlib
 import contextvars
 import os
 import sys
@@ -372,6 +373,11 @@ class ZMQInteractiveShell(InteractiveShell):
             self._last_traceback_during_displayhook = True
         self.kernel.publish("error", {"traceback": stb, "ename": str(etype.__name__), "evalue": str(evalue)})
         self._last_traceback = stb
+
+    @contextlib.contextmanager
+    def _tee(self, channel):
+        """Nothing: IPython 9 would keep a copy of all that is printed for `%notebook`, for ever and at a price for each write."""
+        yield
 
     def _format_exception_for_storage(self, exception, filename=None, running_compiled_code=False):
         """What IPython 9 keeps of an error: the traceback that was shown, instead of formatting it a second time."""
