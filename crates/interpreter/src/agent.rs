@@ -30,6 +30,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "main.py",
     "names.py",
     "profile.py",
+    "serve.py",
     "session.py",
     "shell.py",
     "sizing.py",

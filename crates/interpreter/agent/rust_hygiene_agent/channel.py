@@ -215,6 +215,10 @@ class Channel:
         finally:
             self._leave()
 
+    def wait(self, timeout):
+        """Waits until there is something to read; False if `timeout` seconds (None: for ever) went by."""
+        return bool(self._pending or self._poll.poll(None if timeout is None else timeout * 1000))
+
     def readable_now(self):
         """True if a frame, or the begin of one, waits in the socket."""
         return bool(self._pending or self._poll.poll(0))

@@ -13,7 +13,10 @@ VERSION = (7, 0, 0)
 
 def install(kernel, config):
     """Puts the names in place, and a hook on the import of `comm` and `ipykernel`."""
-    hooks = {"comm": lambda module: _connect(kernel, module)}
+    hooks = {
+        "comm": lambda module: _connect(kernel, module),
+        "asyncio": lambda module: kernel.server.asyncio_was_imported(),
+    }
     if config.get("shim", True):
         _name_shell()
         hooks["ipykernel.comm.comm"] = lambda module: _adopt(kernel, module)

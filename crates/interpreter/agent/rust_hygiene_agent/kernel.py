@@ -1,6 +1,5 @@
 """The kernel façade: takes requests from the channel, answers them, and is what libraries find as `get_ipython().kernel`."""
 
-import asyncio
 import json
 import logging
 import os
@@ -11,6 +10,7 @@ from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
 
 from .channel import ChannelClosed, dumps
+from .serve import Server
 from .session import Session, Socket
 
 log = logging.getLogger("rust_hygiene")
@@ -48,7 +48,7 @@ class IPythonKernel:
     eventloop = None
     _supports_kernel_subshells = False
 
-    def __init__(self, channel, config, loop):
+    def __init__(self, channel, config):
         self.channel = channel
         self.pid = os.getpid()
         self.connection_file = config.get("connection_file", "")
@@ -58,7 +58,8 @@ class IPythonKernel:
         self.session = Session(self, config.get("session", ""), config.get("key", "").encode())
         self.iopub_socket = Socket(self, "iopub")
         self.shell_socket = self.stdin_socket = self.control_socket = Socket(self, "shell")
-        self.asyncio_loop = loop
+        self.later = None
+        self.server = Server(channel, self.readable)
         self.shell = None
         self.facts = None
         self.log = log
@@ -68,12 +69,10 @@ class IPythonKernel:
         self._backlog = []
         self._cell_task = None
         self._comms = None
-        self._later = None
         self.in_user_code = False
         self.cancelled_by_interrupt = False
         self._interrupt_pending = False
         self._handling = False
-        self.exiting = False
         kinds = "execute complete inspect is_complete history kernel_info comm_info connect shutdown interrupt".split()
         self.shell_handlers = {f"{kind}_request": self.handle for kind in kinds}
         self.shell_handlers.update({kind: self.handle for kind in ("comm_open", "comm_msg", "comm_close")})
@@ -187,7 +186,7 @@ class IPythonKernel:
         """Takes every frame that has come. Called by the event loop."""
         self._handling = True
         try:
-            while not self.exiting:
+            while not self.server.exiting:
                 self.take(*self.channel.receive())
                 while self._backlog:
                     self.take(*self._backlog.pop(0))
@@ -206,8 +205,7 @@ class IPythonKernel:
         elif operation == "explain":
             self._explain(envelope)
         elif operation == "exit":
-            self.asyncio_loop.stop()
-            self.exiting = True
+            self.server.stop()
 
     def handle_frame(self, envelope, sections):
         """Answers a request, whatever happens while it is read or handled."""
@@ -275,9 +273,6 @@ class IPythonKernel:
                 status="error",
             )
             return
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
         if request.facts:
             self.facts.before_cell()
         self._allow_stdin = bool(content.get("allow_stdin", False))
@@ -294,24 +289,13 @@ class IPythonKernel:
             arguments["cell_id"] = cell_id
         if "cell_meta" in _run_cell_parameters():
             arguments["cell_meta"] = request.message["metadata"]
-        preprocessing = None
-        try:
-            transformed = shell.transform_cell(code)
-        except Exception:
-            transformed, preprocessing = code, sys.exc_info()
-        from IPython.core.async_helpers import _asyncio_runner
-
-        if shell.loop_runner is _asyncio_runner and shell.should_run_async(
-            code, transformed_cell=transformed, preprocessing_exc_tuple=preprocessing
-        ):
-            # an async cell: the loop goes on, and with it comms and the tasks of earlier cells
+        if self._is_async(code):
+            # The loop goes on while it runs, and with it comms and the tasks of earlier cells.
             self.channel.send({"op": "async", "id": request.id})
-            self._cell_task = asyncio.ensure_future(
-                self._run_async(request, code, arguments, transformed, preprocessing, clock, silent),
-                loop=self.asyncio_loop,
+            self._cell_task = self.server.loop.create_task(
+                self._run_async(request, code, arguments, clock, silent)
             )
             return
-        del transformed, preprocessing
         result = None
         try:
             try:
@@ -326,15 +310,31 @@ class IPythonKernel:
             return
         self._finish(request, clock, result, None)
 
-    async def _run_async(self, request, code, arguments, transformed, preprocessing, clock, silent):
+    def _is_async(self, code):
+        """True for a cell with an `await` or its like at top level, if asyncio is to run it."""
+        if "await" not in code and "async" not in code:
+            return False
+        import asyncio  # noqa: F401  (makes the loop)
+
+        from IPython.core.async_helpers import _asyncio_runner
+
+        return self.shell.loop_runner is _asyncio_runner and self.shell.should_run_async(
+            code, **self._transformed(code)
+        )
+
+    def _transformed(self, code):
+        try:
+            return {"transformed_cell": self.shell.transform_cell(code), "preprocessing_exc_tuple": None}
+        except Exception:
+            return {"transformed_cell": code, "preprocessing_exc_tuple": sys.exc_info()}
+
+    async def _run_async(self, request, code, arguments, clock, silent):
         result = failure = None
         shell = self.shell
         shell._last_traceback = None
         shell._last_traceback_during_displayhook = False
-        inner = asyncio.ensure_future(
-            shell.run_cell_async(
-                code, transformed_cell=transformed, preprocessing_exc_tuple=preprocessing, **arguments
-            )
+        inner = self.server.loop.create_task(
+            shell.run_cell_async(code, **self._transformed(code), **arguments)
         )
         self._cell_task = inner
         self.cancelled_by_interrupt = False
@@ -358,7 +358,7 @@ class IPythonKernel:
         error = failure
         if result is not None:
             error = result.error_before_exec if result.error_before_exec is not None else result.error_in_exec
-        if isinstance(error, asyncio.CancelledError) and self.cancelled_by_interrupt:
+        if type(error).__name__ == "CancelledError" and self.cancelled_by_interrupt:
             error = KeyboardInterrupt()
         if failure is not None:
             # it ended outside IPython's own care, which has shown nothing and counted nothing
@@ -397,7 +397,7 @@ class IPythonKernel:
             exit=bool(shell.exit_now),
         )
         shell.exit_now = False
-        self._later = self.asyncio_loop.call_later(1.0, self._idle_work)
+        self.server.when_idle(1.0, self.idle_work)
 
     def _guarded(self, function, *arguments):
         """Runs what may call user code, so that an interrupt ends that and nothing else."""
@@ -411,9 +411,15 @@ class IPythonKernel:
         finally:
             self.in_user_code = outer
 
-    def _idle_work(self):
-        """A second after the last cell: history to disk, C's output buffers under control."""
-        self._later = None
+    def settle(self):
+        """Does what start-up left for later; once, in the first idle moment or when something needs it."""
+        later, self.later = self.later, None
+        if later is not None:
+            later()
+
+    def idle_work(self):
+        """A second after the last cell: history to disk."""
+        self.settle()
         try:
             self.shell.history_manager.writeout_cache()
         except Exception:
@@ -481,6 +487,7 @@ class IPythonKernel:
         """Earlier input: the tail, a range of a session, or what matches a pattern."""
         kind = content.get("hist_access_type", "tail")
         output, raw = bool(content.get("output", False)), bool(content.get("raw", True))
+        self.settle()
         history = self.shell.history_manager
         if kind == "tail":
             found = history.get_tail(content.get("n", 10), raw=raw, output=output, include_latest=True)
@@ -603,7 +610,7 @@ class IPythonKernel:
             raise KeyboardInterrupt
         # The cell awaits something. It is cancelled there, as asyncio code expects, and shown as KeyboardInterrupt.
         self.cancelled_by_interrupt = True
-        self.asyncio_loop.call_soon_threadsafe(
+        self.server.loop.call_soon_threadsafe(
             task.cancel
         )  # and wakes the loop, which a signal alone does not
 

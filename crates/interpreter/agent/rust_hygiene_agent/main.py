@@ -32,7 +32,6 @@ def run(config, keep_compiled):
 
 
 def _serve(config, channel, keep_compiled):
-    import asyncio
     import builtins
     import signal
 
@@ -43,9 +42,7 @@ def _serve(config, channel, keep_compiled):
     from .shell import ZMQInteractiveShell
     from .streams import pair
 
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    kernel = IPythonKernel(channel, config, loop)
+    kernel = IPythonKernel(channel, config)
     signal.signal(signal.SIGINT, kernel.on_sigint)
     sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file]
     sys.path[0:0] = [] if "" in sys.path[:1] else [""]
@@ -59,7 +56,8 @@ def _serve(config, channel, keep_compiled):
     from IPython.paths import get_ipython_dir
 
     traits = load_config(get_ipython_dir(), config.get("arguments", []))
-    traits.setdefault("HistoryManager", {}).setdefault("db_cache_size", 100)
+    if "db_cache_size" not in traits.HistoryManager:
+        traits.HistoryManager.db_cache_size = 100  # written in idle time, not after every cell
     traits.IPKernelApp.connection_file = kernel.connection_file
     install(kernel, config)
     shell = ZMQInteractiveShell.instance(config=traits, kernel=kernel, compiler_class=XCachingCompiler)
@@ -87,19 +85,17 @@ def _serve(config, channel, keep_compiled):
         }
     )
 
-    def settle():
-        """In the first idle moment: what the first cell need not wait for."""
+    def later():
+        """What the first cell need not wait for."""
+        shell.open_history()
         _control_c_buffers(channel)
         keep_compiled()
+        shell.Completer  # noqa: B018  (made now)
 
-    loop.call_later(0.5, settle)
-    loop.add_reader(channel.socket.fileno(), kernel.readable)
-    while not kernel.exiting:
-        try:
-            loop.run_forever()
-        except KeyboardInterrupt:
-            continue  # of a cell that had just ended
-    _leave(shell, loop)
+    kernel.later = later
+    kernel.server.when_idle(0.5, kernel.settle)
+    kernel.server.serve()
+    _leave(shell)
 
 
 def _flush_on_request(fd, flushers):
@@ -139,13 +135,11 @@ def _control_c_buffers(channel):
     channel.use_c_flush(lambda: [flush(stream) for stream in streams])
 
 
-def _leave(shell, loop):
+def _leave(shell):
     """The orderly end: history is written, `atexit` functions run, as Python does at its own exit."""
-    loop.remove_reader(shell.kernel.channel.socket.fileno())
-    try:
-        shell.history_manager.writeout_cache()
-    except Exception:
-        pass
+    if shell.kernel.server.loop is not None:
+        shell.kernel.server.loop.remove_reader(shell.kernel.channel.socket.fileno())
+    shell.kernel.idle_work()
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(0)

@@ -9,6 +9,7 @@ import contextvars
 import os
 import sys
 import threading
+import warnings
 
 from IPython.core import page
 from IPython.core.autocall import ZMQExitAutocall
@@ -19,6 +20,20 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
 from traitlets import Any, CBool, CBytes, Instance, Type, default
 
+# What a history manager knows of the running session, beside its file.
+_HISTORY_OF_SESSION = (
+    "input_hist_parsed",
+    "input_hist_raw",
+    "dir_hist",
+    "output_hist",
+    "output_hist_reprs",
+    "outputs",
+    "exceptions",
+    "_i",
+    "_ii",
+    "_iii",
+    "_i00",
+)
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "application/pdf")
 
 
@@ -295,6 +310,56 @@ class ZMQInteractiveShell(InteractiveShell):
         self.register_magics(KernelMagics, HygieneMagics)
         self.magics_manager.register_alias("ed", "edit")
 
+    def init_history(self):
+        """History in memory at first: the file, which may be slow or locked, is opened in idle time."""
+        config = self.config.HistoryManager
+        self._history_file = config.get("hist_file", None)
+        config.hist_file = ":memory:"
+        super().init_history()
+        self.history_manager.db_cache_size = (
+            sys.maxsize
+        )  # nothing is written to the memory: it all goes to the file
+        if self._history_file is None:
+            del config["hist_file"]
+        else:
+            config.hist_file = self._history_file
+
+    def open_history(self):
+        """Goes over to the history file; what was entered so far goes with it. Once; a file that cannot be used is left alone."""
+        manager = self.history_manager
+        if manager.hist_file != ":memory:" or self._history_file == ":memory:" or not manager.enabled:
+            return
+        try:
+            opened = type(manager)(shell=self, parent=self)
+        except Exception as error:
+            warnings.warn(
+                f"The history file cannot be used, history is kept in memory: {error}", stacklevel=2
+            )
+            self._history_file = ":memory:"
+            return
+        for name in _HISTORY_OF_SESSION:
+            if hasattr(manager, name):
+                setattr(opened, name, getattr(manager, name))
+        opened.db_input_cache[:0] = manager.db_input_cache
+        self.configurables[self.configurables.index(manager)] = opened
+        self.history_manager = opened
+        manager.db.close()
+
+    @property
+    def Completer(self):
+        """IPython's completer, made with the first look at it."""
+        if self._completer is None:
+            super().init_completer()
+        return self._completer
+
+    @Completer.setter
+    def Completer(self, completer):
+        self._completer = completer
+
+    def init_completer(self):
+        """Not yet: the first cell need not wait for it."""
+        self._completer = None
+
     def init_virtualenv(self):
         """Nothing: the interpreter was chosen by the front."""
 
@@ -359,11 +424,9 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def showtraceback(self, exc_tuple=None, *args, **kwargs):
         """Shows an exception; a coroutine that an interrupt cancelled shows KeyboardInterrupt, as blocking code does."""
-        import asyncio
-
         if self.kernel.cancelled_by_interrupt:
-            etype, value, trace = exc_tuple or sys.exc_info()
-            if isinstance(value, asyncio.CancelledError):
+            _, value, trace = exc_tuple or sys.exc_info()
+            if type(value).__name__ == "CancelledError":
                 exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
         super().showtraceback(exc_tuple, *args, **kwargs)
 

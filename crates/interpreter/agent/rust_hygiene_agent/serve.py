@@ -1,0 +1,101 @@
+"""The main thread's loop: a plain wait for frames until someone uses asyncio, from then on asyncio's event loop.
+
+Loading asyncio costs a tenth of the start, and most notebooks never use it. Code must not notice: in a notebook a loop is always
+running, so `asyncio.get_running_loop()` and `asyncio.create_task` work in any cell. The cell that imports asyncio finds the loop
+marked as running; when it is over, the loop really runs.
+"""
+
+import sys
+import threading
+import time
+
+
+class Server:
+    """Feeds frames to a function, and runs idle work when nothing has come for a while."""
+
+    def __init__(self, channel, take):
+        self._channel = channel
+        self._take = take  # takes every frame that is there
+        self._idle = None  # (due, function)
+        self._handle = None
+        self._main = threading.get_ident()
+        self._marked = False
+        self._taking = False
+        self.loop = None
+        self.exiting = False
+
+    # ------------------------------------------------------------------ idle work
+
+    def when_idle(self, seconds, function):
+        """Runs `function` once nothing has come for `seconds`; replaces what was to be run."""
+        if self.loop is None:
+            self._idle = (time.monotonic() + seconds, function)
+        else:
+            self._cancel()
+            self._handle = self.loop.call_later(seconds, function)
+
+    def _cancel(self):
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    # ------------------------------------------------------------------ the loop
+
+    def asyncio_was_imported(self):
+        """Makes the loop, if this is the main thread; another thread's import is seen with the next frame."""
+        if threading.get_ident() == self._main and self.loop is None:
+            self._make_loop()
+            if self._taking:
+                self._mark(True)
+
+    def _make_loop(self):
+        import asyncio
+
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.loop.add_reader(self._channel.socket.fileno(), self._take)
+        if self._idle is not None:
+            due, function = self._idle
+            self._handle = self.loop.call_later(max(0.0, due - time.monotonic()), function)
+            self._idle = None
+
+    def _mark(self, running):
+        """Lets asyncio believe that the loop runs, as it will when this cell is over."""
+        import asyncio
+
+        asyncio._set_running_loop(self.loop if running else None)
+        self.loop._thread_id = self._main if running else None
+        self._marked = running
+
+    def serve(self):
+        """Serves until `exiting`."""
+        while not self.exiting:
+            if self.loop is None and "asyncio" in sys.modules:
+                self._make_loop()
+            try:
+                if self.loop is None:
+                    self._serve_plainly()
+                else:
+                    self.loop.run_forever()
+            except KeyboardInterrupt:
+                continue  # of a cell that had just ended
+
+    def _serve_plainly(self):
+        timeout = None if self._idle is None else max(0.0, self._idle[0] - time.monotonic())
+        if not self._channel.wait(timeout):
+            (_, function), self._idle = self._idle, None
+            function()
+            return
+        self._taking = True
+        try:
+            self._take()
+        finally:
+            self._taking = False
+            if self._marked:
+                self._mark(False)
+
+    def stop(self):
+        """Ends `serve` when the frame in hand is done."""
+        self.exiting = True
+        if self.loop is not None:
+            self.loop.stop()
