@@ -63,8 +63,8 @@ use listener::Listener;
 use outbox::{Channels, Sockets};
 use throttle::Throttle;
 
-pub use date::now;
 pub use connection::{ConnectionError, ConnectionFile, Transport};
+pub use date::now;
 pub use envelope::PROTOCOL_VERSION;
 pub use inbox::Inbox;
 pub use listener::BindError;

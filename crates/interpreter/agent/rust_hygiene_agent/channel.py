@@ -1,6 +1,6 @@
 """The framed channel to the front, and the order between it and file descriptors 1 and 2.
 
-A frame is `u32 n | n × u64 lengths | n sections`, little endian; section 0 is a JSON envelope. Before a frame is written the
+A frame is `u32 mark | u32 n | n × u64 lengths | n sections`, little endian; section 0 is a JSON envelope. Before a frame is written the
 output pipes must be empty, so that the front, which empties the channel before it reads a pipe, sees everything in the order in
 which it happened. A signal that arrives while a frame is read or written is handled after it, so no frame is ever cut.
 """
@@ -16,6 +16,7 @@ import threading
 import time
 
 _BARRIER_S = 0.25
+_MARK = 0xFE4852FF
 
 
 def dumps(value):
@@ -152,7 +153,7 @@ class Channel:
 
     def _write(self, sections):
         sizes = [memoryview(part).nbytes for part in sections]
-        parts = [struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes), *sections]
+        parts = [struct.pack(f"<II{len(sizes)}Q", _MARK, len(sizes), *sizes), *sections]
         try:
             if sum(sizes) <= 65536:
                 self.socket.sendall(b"".join(parts))
@@ -198,7 +199,9 @@ class Channel:
             self._poll.poll()
         self._busy += 1
         try:
-            (count,) = struct.unpack("<I", self._exactly(4))
+            mark, count = struct.unpack("<II", self._exactly(8))
+            if mark != _MARK:
+                raise ChannelClosed  # the user's code has read from it
             sizes = struct.unpack(f"<{count}Q", self._exactly(8 * count))
             envelope, *sections = [self._exactly(size) for size in sizes]
             return json.loads(bytes(envelope)), sections
