@@ -154,7 +154,7 @@ impl Kernel {
         if self
             .cell
             .as_ref()
-            .is_some_and(|cell| cell.id == envelope.id)
+            .is_some_and(|cell| cell.id == envelope.id && cell.is_running())
         {
             self.flush_unfinished_text();
             self.cell_replied(CellReply::new(envelope, content, facts));
