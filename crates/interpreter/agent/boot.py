@@ -16,7 +16,7 @@ def _hello():
     text = f'{{"op":"hello","python":"{version}","version":"{version.split()[0]}"}}'.encode(
         "ascii", "replace"
     )
-    os.write(3, b"\1\0\0\0" + len(text).to_bytes(8, "little") + text)
+    os.write(3, b"\xff\x52\x48\xfe" + b"\1\0\0\0" + len(text).to_bytes(8, "little") + text)
 
 
 _hello()

@@ -11,6 +11,8 @@ pub enum Exit {
     Code(i32),
     /// A signal ended it.
     Signal(i32),
+    /// It was ended because its channel was closed or carried something else than frames.
+    Unheard,
     /// It was gone before anyone could ask.
     Unknown,
 }
@@ -33,6 +35,9 @@ impl fmt::Display for Exit {
                 Ok(signal) => write!(f, "was ended by signal {number} ({})", signal.as_str()),
                 Err(_) => write!(f, "was ended by signal {number}"),
             },
+            Self::Unheard => f.write_str(
+                "was ended, as it could no longer be heard: something closed its file descriptors or wrote to those of the kernel",
+            ),
             Self::Unknown => f.write_str("ended, how is not known"),
         }
     }

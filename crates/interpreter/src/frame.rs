@@ -1,4 +1,7 @@
-//! Frames of the channel: `u32 n | n × u64 lengths | n sections`, little endian.
+//! Frames of the channel: `u32 mark | u32 n | n × u64 lengths | n sections`, little endian.
+//!
+//! User code can write to the channel, by accident or not. So each frame begins with a mark, lengths are believed only
+//! within reason, and memory is taken as the bytes arrive, never as they are announced.
 
 use bytes::Buf;
 use bytes::BufMut;
@@ -8,8 +11,20 @@ use bytes::BytesMut;
 /// More sections than this in one frame are an error. A message has as many as it has buffers and five more.
 pub const MAX_SECTIONS: usize = 1 << 16;
 
+/// What each frame begins with.
+const MARK: u32 = 0xfe48_52ff;
+
+/// A longer section than this is an error, bytes.
+const LONGEST: u64 = 64 << 30;
+
+/// The mark and the number of sections, bytes.
+const HEAD: usize = 8;
+
 /// Sections larger than this get an allocation of their own, so that no large buffer outlives its message.
 const OWN_ALLOCATION: usize = 64 << 10;
+
+/// Room for a large section before any of it has come, bytes.
+const FIRST_ROOM: usize = 1 << 20;
 
 /// One frame: the JSON envelope and the opaque sections after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +33,8 @@ pub struct Frame(pub Vec<Bytes>);
 impl Frame {
     /// The lengths that go before the sections.
     pub(crate) fn head(sections: &[Bytes]) -> Bytes {
-        let mut head = BytesMut::with_capacity(4 + 8 * sections.len());
+        let mut head = BytesMut::with_capacity(HEAD + 8 * sections.len());
+        head.put_u32_le(MARK);
         head.put_u32_le(u32::try_from(sections.len()).unwrap_or(u32::MAX));
         for section in sections {
             head.put_u64_le(section.len() as u64);
@@ -29,8 +45,18 @@ impl Frame {
 
 /// A frame that is not one: the channel is out of step and cannot be used any more.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the channel to the interpreter is out of step: a frame announces {0} sections")]
-pub struct OutOfStep(usize);
+#[non_exhaustive]
+pub enum OutOfStep {
+    /// The bytes where a frame should begin are of something else.
+    #[error("the channel to the interpreter is out of step: {0:#x} where a frame should begin")]
+    NoMark(u32),
+    /// No frame has so few or so many sections.
+    #[error("the channel to the interpreter is out of step: a frame announces {0} sections")]
+    Sections(usize),
+    /// No section is so long.
+    #[error("the channel to the interpreter is out of step: a section announces {0} bytes")]
+    Length(u64),
+}
 
 /// Collects frames from pieces of any size.
 #[derive(Default)]
@@ -38,7 +64,23 @@ pub(crate) struct Parser {
     small: BytesMut,
     lengths: Vec<usize>,
     done: Vec<Bytes>,
-    large: Option<(Vec<u8>, usize)>,
+    large: Option<Large>,
+}
+
+/// A section that gets an allocation of its own, which grows as it fills.
+struct Large {
+    buffer: Vec<u8>,
+    filled: usize,
+    wanted: usize,
+}
+
+impl Large {
+    fn grow(&mut self) {
+        let more = (2 * self.filled).clamp(FIRST_ROOM, self.wanted.max(FIRST_ROOM));
+        let size = more.min(self.wanted);
+        self.buffer.reserve_exact(size - self.buffer.len());
+        self.buffer.resize(size, 0);
+    }
 }
 
 impl Parser {
@@ -49,8 +91,8 @@ impl Parser {
 
     /// Where the next bytes of the channel go. Never empty.
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        if let Some((buffer, filled)) = &mut self.large {
-            return &mut buffer[*filled..];
+        if let Some(large) = &mut self.large {
+            return &mut large.buffer[large.filled..];
         }
         // fixed chunks: `filled` below takes what was read out of them
         &mut []
@@ -58,12 +100,16 @@ impl Parser {
 
     /// Notes that `count` bytes were put into [`Parser::room`].
     pub(crate) fn filled(&mut self, count: usize) {
-        if let Some((buffer, filled)) = &mut self.large {
-            *filled += count;
-            if *filled == buffer.len() {
-                let (buffer, _) = self.large.take().unwrap_or_default();
-                self.done.push(Bytes::from(buffer));
+        if let Some(mut large) = self.large.take() {
+            large.filled += count;
+            if large.filled == large.wanted {
+                self.done.push(Bytes::from(large.buffer));
+                return;
             }
+            if large.filled == large.buffer.len() {
+                large.grow();
+            }
+            self.large = Some(large);
         }
     }
 
@@ -78,29 +124,44 @@ impl Parser {
     /// [`OutOfStep`] if what comes cannot be a frame.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, OutOfStep> {
         if self.lengths.is_empty() {
-            let Some(mut head) = self.small.get(..4) else {
+            let Some(mut head) = self.small.get(..HEAD) else {
                 return Ok(None);
             };
+            let mark = head.get_u32_le();
+            if mark != MARK {
+                return Err(OutOfStep::NoMark(mark));
+            }
             let count = head.get_u32_le() as usize;
             if count == 0 || count > MAX_SECTIONS {
-                return Err(OutOfStep(count));
+                return Err(OutOfStep::Sections(count));
             }
-            let Some(mut lengths) = self.small.get(4..4 + 8 * count) else {
+            let Some(mut lengths) = self.small.get(HEAD..HEAD + 8 * count) else {
                 return Ok(None);
             };
-            self.lengths = (0..count).map(|_| lengths.get_u64_le() as usize).collect();
-            self.small.advance(4 + 8 * count);
+            for _ in 0..count {
+                let length = lengths.get_u64_le();
+                if length > LONGEST {
+                    return Err(OutOfStep::Length(length));
+                }
+                self.lengths.push(length as usize);
+            }
+            self.small.advance(HEAD + 8 * count);
         }
         while self.large.is_none() && self.done.len() < self.lengths.len() {
             let wanted = self.lengths[self.done.len()];
             if wanted > OWN_ALLOCATION {
-                let mut buffer = vec![0; wanted];
                 let have = self.small.len().min(wanted);
-                self.small.copy_to_slice(&mut buffer[..have]);
+                let mut large = Large {
+                    buffer: Vec::new(),
+                    filled: have,
+                    wanted,
+                };
+                large.grow();
+                self.small.copy_to_slice(&mut large.buffer[..have]);
                 if have == wanted {
-                    self.done.push(Bytes::from(buffer));
+                    self.done.push(Bytes::from(large.buffer));
                 } else {
-                    self.large = Some((buffer, have));
+                    self.large = Some(large);
                 }
             } else if self.small.len() >= wanted {
                 self.done
@@ -162,11 +223,12 @@ mod tests {
             Bytes::from(vec![7; 70_000]),
             Bytes::from_static(b"x"),
             Bytes::from(vec![9; 200_000]),
+            Bytes::from((0..5_000_000u32).map(|n| n as u8).collect::<Vec<_>>()),
         ];
         let mut input = encoded(&sections);
         input.extend(encoded(&sections[..2]));
         input.extend(encoded(&sections));
-        for step in [1, 3, 1000, 65_536, 1 << 20] {
+        for step in [7, 1000, 65_536, 1 << 20, 1 << 24] {
             let mut parser = Parser::default();
             let frames = fed(&mut parser, &input, step);
             assert_eq!(
@@ -186,8 +248,41 @@ mod tests {
     fn a_frame_of_no_or_too_many_sections_is_out_of_step() {
         for count in [0, MAX_SECTIONS as u32 + 1, u32::MAX] {
             let mut parser = Parser::default();
+            parser.push(&MARK.to_le_bytes());
             parser.push(&count.to_le_bytes());
-            assert_eq!(parser.next(), Err(OutOfStep(count as usize)));
+            assert_eq!(parser.next(), Err(OutOfStep::Sections(count as usize)));
         }
+    }
+
+    #[test]
+    fn what_does_not_begin_with_the_mark_is_out_of_step() {
+        let mut parser = Parser::default();
+        let mut input = b"x".to_vec();
+        input.extend(encoded(&[Bytes::from_static(b"{}")]));
+        parser.push(&input);
+        assert!(matches!(parser.next(), Err(OutOfStep::NoMark(_))));
+    }
+
+    #[test]
+    fn an_absurd_length_is_out_of_step() {
+        for length in [LONGEST + 1, 1 << 60, u64::MAX] {
+            let mut parser = Parser::default();
+            parser.push(&MARK.to_le_bytes());
+            parser.push(&1u32.to_le_bytes());
+            parser.push(&length.to_le_bytes());
+            assert_eq!(parser.next(), Err(OutOfStep::Length(length)));
+        }
+    }
+
+    #[test]
+    fn memory_is_taken_as_bytes_arrive() {
+        let mut parser = Parser::default();
+        parser.push(&MARK.to_le_bytes());
+        parser.push(&1u32.to_le_bytes());
+        parser.push(&LONGEST.to_le_bytes());
+        assert_eq!(parser.next(), Ok(None));
+        assert_eq!(parser.room().len(), FIRST_ROOM);
+        parser.filled(FIRST_ROOM);
+        assert_eq!(parser.room().len(), FIRST_ROOM);
     }
 }

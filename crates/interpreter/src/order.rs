@@ -39,6 +39,8 @@ const BATCH: Duration = Duration::from_millis(10);
 const LARGE: usize = 128 << 10;
 /// At most this much is read from a pipe in one go, bytes.
 const MOST: usize = 1 << 20;
+/// An interpreter that closed the channel is given this long to end by itself.
+const PARTING: Duration = Duration::from_secs(1);
 /// The frame by which the agent asks for the pipes to be emptied.
 const SYNC: &[u8] = br#"{"op":"sync"}"#;
 
@@ -72,6 +74,8 @@ pub struct Interpreter {
     pipes: [Pipe; 2],
     ready: VecDeque<Event>,
     exit: Option<Exit>,
+    /// True once it was killed because it cannot be heard.
+    given_up: bool,
 }
 
 /// A descriptor that someone else owns.
@@ -100,6 +104,8 @@ struct Channel {
     parser: Parser,
     out: VecDeque<Bytes>,
     open: bool,
+    /// When to end an interpreter that can no longer be heard.
+    end_at: Option<Instant>,
     scratch: Box<[u8]>,
 }
 
@@ -154,12 +160,14 @@ impl Interpreter {
                 parser: Parser::default(),
                 out: VecDeque::new(),
                 open: true,
+                end_at: None,
                 scratch: vec![0; 64 << 10].into(),
             },
             flush,
             pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
             exit: None,
+            given_up: false,
         })
     }
 
@@ -258,6 +266,7 @@ impl Interpreter {
             if may_read {
                 self.pipes.iter_mut().for_each(Pipe::watch);
             }
+            let end_at = self.channel.end_at;
             let [out, err] = &self.pipes;
             tokio::select! {
                 biased;
@@ -272,8 +281,17 @@ impl Interpreter {
                 () = out.readable(), if may_read && out.watch.is_some() => self.take_text(0),
                 () = err.readable(), if may_read && err.watch.is_some() => self.take_text(1),
                 () = tokio::time::sleep_until(not_before), if !may_read && !self.channel.parser.is_inside() => {}
+                () = tokio::time::sleep_until(end_at.unwrap_or(not_before)), if end_at.is_some() => {
+                    self.channel.end_at = None;
+                    self.given_up = true;
+                    self.signal(Signal::SIGKILL);
+                }
                 status = self.child.wait() => {
-                    let exit = status.map_or(Exit::Unknown, Exit::from);
+                    let exit = match status {
+                        _ if self.given_up => Exit::Unheard,
+                        Ok(status) => Exit::from(status),
+                        Err(_) => Exit::Unknown,
+                    };
                     self.take_last();
                     self.exit = Some(exit);
                     self.ready.push_back(Event::Exit(exit));
@@ -459,8 +477,10 @@ impl Channel {
                 Ok(Some(frame)) => return Some(frame),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the channel is given up");
-                    self.open = false;
+                    if self.open {
+                        tracing::error!(%error, "the channel is given up");
+                    }
+                    self.close(Duration::ZERO);
                     return None;
                 }
             }
@@ -474,18 +494,26 @@ impl Channel {
                 &mut self.scratch[..]
             };
             match self.socket.try_read(buffer) {
-                Ok(0) => self.open = false,
+                Ok(0) => self.close(PARTING),
                 Ok(count) if own => self.parser.filled(count),
                 Ok(count) => self.parser.push(&self.scratch[..count]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     tracing::debug!(%error, "channel");
-                    self.open = false;
+                    self.close(PARTING);
                     return None;
                 }
             }
             *any = true;
+        }
+    }
+
+    /// Nothing more can come: an interpreter that lives on after `patience` could never answer.
+    fn close(&mut self, patience: Duration) {
+        if self.open {
+            self.open = false;
+            self.end_at = Some(Instant::now() + patience);
         }
     }
 
@@ -511,7 +539,7 @@ impl Channel {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     tracing::debug!(%error, "channel");
-                    self.open = false;
+                    self.close(PARTING);
                     self.out.clear();
                 }
             }

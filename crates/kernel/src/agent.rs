@@ -14,24 +14,46 @@ use interpreter::Frame;
 use serde::Deserialize;
 use wire::Channel;
 
-/// The JSON before the sections of a frame. Each `op` uses some of the fields.
+/// The JSON before the sections of a frame. Each `op` uses some of the fields; one of another type than it should have,
+/// which user code can bring about, counts as absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Envelope {
+    #[serde(deserialize_with = "or_default")]
     op: String,
+    #[serde(deserialize_with = "or_default")]
     id: u64,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "or_default")]
     kind: String,
+    #[serde(deserialize_with = "or_default")]
     pub status: String,
+    #[serde(deserialize_with = "or_default")]
     pub execution_count: Option<u64>,
+    #[serde(deserialize_with = "or_default")]
     pub wall_s: Option<f64>,
+    #[serde(deserialize_with = "or_default")]
     pub cpu_s: Option<f64>,
+    #[serde(deserialize_with = "or_default")]
     pub exit: bool,
+    #[serde(deserialize_with = "or_default")]
     what: String,
+    #[serde(deserialize_with = "or_default")]
     python: String,
+    #[serde(deserialize_with = "or_default")]
     version: String,
+    #[serde(deserialize_with = "or_default")]
     executable: String,
+    #[serde(deserialize_with = "or_default")]
     error: String,
+}
+
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + serde::de::DeserializeOwned,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 impl Kernel {
@@ -135,7 +157,7 @@ impl Kernel {
         if self
             .cell
             .as_ref()
-            .is_some_and(|cell| cell.id == envelope.id)
+            .is_some_and(|cell| cell.id == envelope.id && cell.is_running())
         {
             self.flush_unfinished_text();
             self.cell_replied(CellReply::new(envelope, content, facts));

@@ -106,9 +106,14 @@ impl Cell {
         self.waits_for_events = true;
     }
 
+    /// True while the agent has it and has not answered.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
     /// True while an async cell runs: the agent's event loop takes comm messages.
     pub(crate) fn is_waiting_for_events(&self) -> bool {
-        self.waits_for_events && matches!(self.phase, Phase::Running)
+        self.waits_for_events && self.is_running()
     }
 
     pub(crate) fn shows_output(&mut self) {

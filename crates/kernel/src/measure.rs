@@ -35,6 +35,9 @@ impl Slot {
 
     /// Begins the reading before a cell. False if there is no meter.
     pub(crate) fn begin(&mut self) -> bool {
+        if self.is_working() {
+            return false; // what it works on is still awaited
+        }
         let Self::Resting(mut meter) = std::mem::replace(self, Self::Absent) else {
             return false;
         };
@@ -47,6 +50,9 @@ impl Slot {
 
     /// Begins the reading after a cell. False if there is no meter.
     pub(crate) fn end(&mut self, before: Before) -> bool {
+        if self.is_working() {
+            return false; // what it works on is still awaited
+        }
         let Self::Resting(mut meter) = std::mem::replace(self, Self::Absent) else {
             return false;
         };

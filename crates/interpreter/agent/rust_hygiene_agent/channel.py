@@ -1,6 +1,6 @@
 """The framed channel to the front, and the order between it and file descriptors 1 and 2.
 
-A frame is `u32 n | n × u64 lengths | n sections`, little endian; section 0 is a JSON envelope. Before a frame is written the
+A frame is `u32 mark | u32 n | n × u64 lengths | n sections`, little endian; section 0 is a JSON envelope. Before a frame is written the
 output pipes must be empty, so that the front, which empties the channel before it reads a pipe, sees everything in the order in
 which it happened. A signal that arrives while a frame is read or written is handled after it, so no frame is ever cut.
 """
@@ -15,15 +15,23 @@ import termios
 import threading
 import time
 
+# Bound here: a cell may replace them in their modules (`time.sleep = …` is common in tests).
+_getpid, _close, _exit = os.getpid, os.close, os._exit
+_ioctl, _FIONREAD = fcntl.ioctl, termios.FIONREAD
+_pack, _unpack = struct.pack, struct.unpack
+_json, _from_json = json.dumps, json.loads
+_now, _sleep, _thread_id = time.monotonic, time.sleep, threading.get_ident
+
 _BARRIER_S = 5.0  # only a thread that prints without pause can keep the pipes from being empty
+_MARK = 0xFE4852FF
 
 
 def dumps(value):
     """JSON as bytes: non-finite floats and unknown objects become strings, lone surrogates stay escapes."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
+        text = _json(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
-        text = json.dumps(_clean(value, 0), ensure_ascii=False, default=_plain, separators=(",", ":"))
+        text = _json(_clean(value, 0, set()), ensure_ascii=False, default=_plain, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -40,22 +48,27 @@ def _plain(value):
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
-        return _clean(float(value), 0)
+        return _clean(float(value), 0, set())
     if isinstance(value, (set, frozenset, tuple)) or hasattr(value, "__iter__"):
         return list(value)
     return repr(value)
 
 
-def _clean(value, depth):
-    if depth > 200:
-        return repr(type(value))
+def _clean(value, depth, outer):
+    """A copy that JSON can hold. `outer` has the ids of the containers around it: one of those within itself is a cycle."""
     if isinstance(value, float):
         return value if value == value and value not in (float("inf"), float("-inf")) else repr(value)
-    if isinstance(value, dict):
-        return {str(key): _clean(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_clean(item, depth + 1) for item in value]
-    return value
+    if not isinstance(value, (dict, list, tuple, set, frozenset)):
+        return value
+    if depth > 200 or id(value) in outer:
+        return repr(type(value))
+    outer.add(id(value))
+    try:
+        if isinstance(value, dict):
+            return {str(key): _clean(item, depth + 1, outer) for key, item in value.items()}
+        return [_clean(item, depth + 1, outer) for item in value]
+    finally:
+        outer.discard(id(value))
 
 
 class ChannelClosed(Exception):
@@ -81,11 +94,13 @@ class Channel:
         self._fionread = bytearray(4)
         self._c_flush = None
         self.flushers = []
+        self.forked = False
 
     def _forked(self):
         # A forked worker must not keep the channel open nor write to it.
+        self.forked = True
         try:
-            self.socket.detach()
+            _close(self.socket.detach())
         except OSError:
             pass
         self._lock = threading.RLock()
@@ -114,7 +129,7 @@ class Channel:
     def _pipes_empty(self):
         for fd in (1, 2):
             try:
-                fcntl.ioctl(fd, termios.FIONREAD, self._fionread, True)
+                _ioctl(fd, _FIONREAD, self._fionread, True)
             except OSError:
                 continue  # the user closed it or put something else there
             if any(self._fionread):
@@ -123,16 +138,19 @@ class Channel:
 
     def _barrier(self):
         for flush in self.flushers:
-            flush()
+            try:
+                flush()
+            except Exception:
+                pass  # the user closed the file or its descriptor
         if self._c_flush is not None:
             self._c_flush()
         if self._pipes_empty():
             return
         self._write([b'{"op":"sync"}'])
-        end = time.monotonic() + _BARRIER_S
+        end = _now() + _BARRIER_S
         pause = 0.0
-        while not self._pipes_empty() and time.monotonic() < end:
-            time.sleep(pause)
+        while not self._pipes_empty() and _now() < end:
+            _sleep(pause)
             pause = min(pause + 0.00002, 0.001)
 
     def settle(self):
@@ -148,9 +166,9 @@ class Channel:
         self._write([dumps(envelope), *sections])
 
     def _guarded(self, function, *arguments):
-        if os.getpid() != self._pid:
+        if _getpid() != self._pid:
             return  # a forked child has no front
-        main = threading.get_ident() == self._main
+        main = _thread_id() == self._main
         if main:
             self._busy += 1
         try:
@@ -162,7 +180,7 @@ class Channel:
 
     def _write(self, sections):
         sizes = [memoryview(part).nbytes for part in sections]
-        parts = [struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes), *sections]
+        parts = [_pack(f"<II{len(sizes)}Q", _MARK, len(sizes), *sizes), *sections]
         try:
             if sum(sizes) <= 65536:
                 self.socket.sendall(b"".join(parts))
@@ -171,7 +189,7 @@ class Channel:
                 view = memoryview(part)
                 if view.nbytes:
                     self.socket.sendall(view.cast("B") if view.contiguous else view.tobytes())
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except OSError as error:  # the front is gone, or a cell closed the descriptor
             raise ChannelClosed from error
 
     # ------------------------------------------------------------------ receiving
@@ -208,10 +226,12 @@ class Channel:
             self._poll.poll()
         self._busy += 1
         try:
-            (count,) = struct.unpack("<I", self._exactly(4))
-            sizes = struct.unpack(f"<{count}Q", self._exactly(8 * count))
+            mark, count = _unpack("<II", self._exactly(8))
+            if mark != _MARK:
+                raise ChannelClosed  # the user's code has read from it
+            sizes = _unpack(f"<{count}Q", self._exactly(8 * count))
             envelope, *sections = [self._exactly(size) for size in sizes]
-            return json.loads(bytes(envelope)), sections
+            return _from_json(bytes(envelope)), sections
         finally:
             self._leave()
 

@@ -9,11 +9,14 @@ import time
 from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
 
-from .channel import ChannelClosed, dumps
+from .channel import ChannelClosed, _exit, dumps
 from .serve import Server
 from .session import Session, Socket
 
 log = logging.getLogger("rust_hygiene")
+
+# Bound here: a cell may replace them in their modules.
+_loads, _clock, _cpu_clock = json.loads, time.perf_counter, time.process_time
 
 
 class Request:
@@ -28,14 +31,14 @@ class Request:
         self.channel = envelope.get("channel", "shell")
         self.facts = envelope.get("facts", False)
         self.raw_header = bytes(header)
-        head = json.loads(self.raw_header)
+        head = _loads(self.raw_header)
         self.message = {
             "header": head,
             "msg_id": head.get("msg_id"),
             "msg_type": head.get("msg_type"),
-            "parent_header": json.loads(bytes(parent) or b"{}"),
-            "metadata": json.loads(bytes(metadata) or b"{}"),
-            "content": json.loads(bytes(content)),
+            "parent_header": _loads(bytes(parent) or b"{}"),
+            "metadata": _loads(bytes(metadata) or b"{}"),
+            "content": _loads(bytes(content)),
             "buffers": buffers,
         }
 
@@ -193,7 +196,9 @@ class IPythonKernel:
                 if not self.channel.has_pending:
                     return
         except ChannelClosed:
-            os._exit(0)  # the front is gone
+            _exit(0)  # the front is gone
+        except Exception as error:
+            self._give_up(error)
         finally:
             self._handling = False
 
@@ -221,9 +226,41 @@ class IPythonKernel:
             self._reply(envelope["id"], reply_kind, _error(type(error).__name__, f"bad {kind}: {error}"))
             return
         self._remember(request)
-        if request.channel == "shell":
-            self.shell.set_parent(request.message)
-        self.handle(request)
+        try:
+            if request.channel == "shell":
+                self.shell.set_parent(request.message)
+            self.handle(request)
+        except ChannelClosed:
+            raise
+        except BaseException as error:
+            self._fail(request, error)
+
+    def _fail(self, request, error):
+        """A cell has changed what the kernel's own code needs. The request is answered all the same, or the interpreter ends."""
+        try:
+            text = f"the kernel's own code failed ({_text(error)}); if this goes on, restart the kernel"
+            reply = {**_error(type(error).__name__, text), "payload": [], "user_expressions": {}}
+            count = getattr(self.shell, "execution_count", None)
+            self.publish("error", _error(type(error).__name__, text), parent=request.message["header"])
+            self._reply(
+                request.id,
+                request.type.replace("_request", "_reply"),
+                reply,
+                status="error",
+                execution_count=count,
+            )
+            if self.channel.forked:
+                _exit(0)
+        except BaseException:
+            self._give_up(error)
+
+    def _give_up(self, error):
+        """Nothing can be said any more: the front notices the end and starts a fresh interpreter."""
+        try:
+            text = f"The kernel's own code failed: {type(error).__name__}: {_text(error)}\n"
+            os.write(2, text.encode("utf-8", "backslashreplace"))
+        finally:
+            _exit(70)
 
     def _remember(self, request):
         self._raw_headers[request.message["msg_id"]] = request.raw_header
@@ -274,9 +311,9 @@ class IPythonKernel:
             )
             return
         if request.facts:
-            self.facts.before_cell()
+            self._guarded(self.facts.before_cell)
         self._allow_stdin = bool(content.get("allow_stdin", False))
-        clock = time.perf_counter(), time.process_time()
+        clock = _clock(), _cpu_clock()
         shell = self.shell
         code = content["code"]
         silent = bool(content.get("silent", False))
@@ -353,7 +390,22 @@ class IPythonKernel:
         self._finish(request, clock, result, failure)
 
     def _finish(self, request, clock, result, failure):
-        wall, cpu = time.perf_counter() - clock[0], time.process_time() - clock[1]
+        """Answers a cell, whatever is left of the interpreter."""
+        try:
+            self._answer_cell(request, clock, result, failure)
+            if self.channel.forked:
+                sys.stdout.flush()
+                _exit(0)  # a child that came back from a cell: there is nothing for it to do
+        except BaseException as error:
+            self._fail(request, error)
+        try:
+            self.server.after_cell()
+            self.server.when_idle(1.0, self.idle_work)
+        except BaseException as error:
+            self._give_up(error)
+
+    def _answer_cell(self, request, clock, result, failure):
+        wall, cpu = _clock() - clock[0], _cpu_clock() - clock[1]
         shell, content = self.shell, request.message["content"]
         error = failure
         if result is not None:
@@ -384,7 +436,7 @@ class IPythonKernel:
             )
         reply["payload"] = shell.payload_manager.read_payload()
         shell.payload_manager.clear_payload()
-        facts = self.facts.after_cell() if request.facts else None
+        facts = self._guarded(self.facts.after_cell) if request.facts else None
         self._reply(
             request.id,
             "execute_reply",
@@ -397,7 +449,6 @@ class IPythonKernel:
             exit=bool(shell.exit_now),
         )
         shell.exit_now = False
-        self.server.when_idle(1.0, self.idle_work)
 
     def _guarded(self, function, *arguments):
         """Runs what may call user code, so that an interrupt ends that and nothing else."""
@@ -426,8 +477,8 @@ class IPythonKernel:
             log.debug("history not written", exc_info=True)
 
     def _explain(self, envelope):
-        facts = self.facts.explain(float(envelope.get("budget_s", 0.1)))
-        self.channel.send({"op": "facts"}, dumps(facts))
+        facts = self._guarded(self.facts.explain, float(envelope.get("budget_s", 0.1)))
+        self.channel.send({"op": "facts"}, dumps(facts or {}))
 
     # ------------------------------------------------------------------ the other requests
 
@@ -571,7 +622,7 @@ class IPythonKernel:
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Interrupted by user") from None
         try:
-            value = json.loads(bytes(sections[0]))["value"]
+            value = _loads(bytes(sections[0]))["value"]
         except (ValueError, KeyError, TypeError):
             value = ""
         if value == "\x04":

@@ -94,6 +94,20 @@ class Server:
             if self._marked:
                 self._mark(False)
 
+    def after_cell(self):
+        """Puts the loop right again if a cell stopped, closed or emptied it."""
+        if self.loop is None:
+            return
+        if self.loop.is_closed():
+            if self._marked:
+                self._mark(False)
+            self.loop = self._handle = None
+            self._make_loop()
+            if self._taking:
+                self._mark(True)
+        else:
+            self.loop.add_reader(self._channel.socket.fileno(), self._take)
+
     def stop(self):
         """Ends `serve` when the frame in hand is done."""
         self.exiting = True
