@@ -2,7 +2,7 @@
 
 Libraries recognise a notebook by names of ipykernel's (docs/compatibility.md lists who looks for what). Where ipykernel is not
 installed, small stand-ins answer for its modules; where it is, its real modules stay importable and the few that would try to
-speak through a kernel that does not run are told about ours. `shim = false` in the configuration switches all of it off.
+speak through a kernel that does not run are told about ours.
 """
 
 import sys
@@ -11,20 +11,19 @@ import types
 VERSION = (7, 0, 0)
 
 
-def install(kernel, config):
+def install(kernel):
     """Puts the names in place, and a hook on the import of `comm` and `ipykernel`."""
     hooks = {
         "comm": lambda module: _connect(kernel, module),
         "asyncio": lambda module: kernel.server.asyncio_was_imported(),
     }
-    if config.get("shim", True):
-        _name_shell()
-        hooks["ipykernel.comm.comm"] = lambda module: _adopt(kernel, module)
-        hooks["ipykernel.ipkernel"] = lambda module: _reassert(kernel)
-        hooks["ipykernel.connect"] = lambda module: _connection(kernel, module)
+    _name_shell()
+    hooks["ipykernel.comm.comm"] = lambda module: _adopt(kernel, module)
+    hooks["ipykernel.ipkernel"] = lambda module: _reassert(kernel)
+    hooks["ipykernel.connect"] = lambda module: _connection(kernel, module)
     finder = _AfterImport(hooks)
     sys.meta_path.insert(0, finder)
-    if config.get("shim", True) and "ipykernel" not in sys.modules:
+    if "ipykernel" not in sys.modules:
         sys.modules["ipykernel"] = _later("ipykernel", finder)
 
 

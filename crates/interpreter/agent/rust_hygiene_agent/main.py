@@ -59,7 +59,7 @@ def _serve(config, channel, keep_compiled):
     if "db_cache_size" not in traits.HistoryManager:
         traits.HistoryManager.db_cache_size = 100  # written in idle time, not after every cell
     traits.IPKernelApp.connection_file = kernel.connection_file
-    install(kernel, config)
+    install(kernel)
     shell = ZMQInteractiveShell.instance(config=traits, kernel=kernel, compiler_class=XCachingCompiler)
     kernel.shell = stdout._shell = stderr._shell = shell
     if os.environ.get("JPY_SESSION_NAME"):
