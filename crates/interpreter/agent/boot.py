@@ -8,6 +8,9 @@ user's cache folder, as Python keeps its own in `__pycache__`: compiling the age
 import os
 import sys
 
+if sys.path[:1] == [""]:
+    del sys.path[0]  # until the shell is made: see main.py
+
 
 def _hello():
     """The first frame on the channel: who speaks. The front answers clients with it while the rest is still loading."""

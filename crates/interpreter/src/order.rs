@@ -41,6 +41,8 @@ const LARGE: usize = 128 << 10;
 const MOST: usize = 1 << 20;
 /// An interpreter that closed the channel is given this long to end by itself.
 const PARTING: Duration = Duration::from_secs(1);
+/// The channel is left alone after this much, bytes: others want to be served, and the client may be slower than we are.
+const ENOUGH: usize = 8 << 20;
 /// The frame by which the agent asks for the pipes to be emptied.
 const SYNC: &[u8] = br#"{"op":"sync"}"#;
 
@@ -300,10 +302,14 @@ impl Interpreter {
         }
     }
 
-    /// Reads the channel until it is empty. True if anything came.
+    /// Reads the channel until it is empty, or enough has come. True if anything came.
     fn take_channel(&mut self) -> bool {
         let mut any = false;
-        while let Some(frame) = self.channel.read(&mut any) {
+        let mut size = 0;
+        while size < ENOUGH
+            && let Some(frame) = self.channel.read(&mut any)
+        {
+            size += frame.0.iter().map(Bytes::len).sum::<usize>();
             if frame.0.len() == 1 && frame.0[0] == SYNC {
                 self.empty_pipes();
             } else {
@@ -317,8 +323,7 @@ impl Interpreter {
     /// that lay in the pipe when the channel was last seen empty. A frame is only written while the pipes are empty,
     /// so none can have been written after those bytes.
     fn take_text(&mut self, which: usize) {
-        self.take_channel();
-        if self.channel.parser.is_inside() {
+        if self.take_channel() || self.channel.parser.is_inside() {
             return;
         }
         let waiting = self.pipes[which].waiting();

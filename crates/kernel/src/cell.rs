@@ -130,6 +130,24 @@ impl Cell {
 }
 
 impl Kernel {
+    /// The cell in hand if the agent has answered it already, so that only its measuring is missing.
+    pub(crate) fn take_answered_cell(&mut self) -> Option<Closing> {
+        let mut cell = self.cell.take()?;
+        match std::mem::replace(&mut cell.phase, Phase::Over) {
+            Phase::Reading(reply) | Phase::Explaining(reply, _) => Some(Closing {
+                cell,
+                reply,
+                reading: None,
+                explained: None,
+            }),
+            phase => {
+                cell.phase = phase;
+                self.cell = Some(cell);
+                None
+            }
+        }
+    }
+
     pub(crate) fn start_cell(&mut self, request: Incoming, content: Execute) {
         self.last_id += 1;
         self.cell = Some(Cell {

@@ -99,6 +99,9 @@ impl Kernel {
         tracing::error!(%exit, "the interpreter ended");
         self.stop_timers();
         self.asked_for_input = false;
+        if let Some(answered) = self.closing.take().or_else(|| self.take_answered_cell()) {
+            self.answer_cell(answered);
+        }
         if let Some(cell) = self.cell.take() {
             self.publish_error(Some(&cell.request.origin.header), "InterpreterDied", &why);
             let mut reply = error("InterpreterDied", &why);

@@ -2,7 +2,7 @@
 //!
 //! One task owns everything and waits in one place ([`Kernel::run`]) for requests, for the interpreter, for readings
 //! and for timers. Handlers never block, so control and heartbeat answer at any time. A request is either answered
-//! here or forwarded to the agent; a forwarded request is in [`Kernel`]'s `current` until the agent's reply comes. Every
+//! here or forwarded to the agent; a forwarded request waits in `cell` or `forwarded` until the agent's reply comes. Every
 //! request gets `busy` first, exactly one reply, and `idle` last.
 
 mod agent;

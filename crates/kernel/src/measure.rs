@@ -94,13 +94,15 @@ pub(crate) struct Usage {
     meter: Option<Box<Meter>>,
     waiting: VecDeque<Incoming>,
     asking: Option<Work<(Incoming, meter::Usage)>>,
+    /// True if the question in the air is about an interpreter that has ended.
+    stale: bool,
 }
 
 impl Usage {
-    /// Forgets the interpreter that was measured.
+    /// Forgets the interpreter that was measured; a request in the air is still answered.
     pub(crate) fn forget(&mut self) {
         self.meter = None;
-        self.asking = None;
+        self.stale = self.asking.is_some();
     }
 
     /// Asks for the usage of the process `pid` on behalf of a request.
@@ -139,7 +141,9 @@ impl Usage {
         };
         let (meter, answer) = asking.await;
         self.asking = None;
-        self.go_on(meter);
+        if !std::mem::take(&mut self.stale) || !self.waiting.is_empty() {
+            self.go_on(meter);
+        }
         answer
     }
 }

@@ -63,7 +63,9 @@ impl Kernel {
     /// Answers a request as a whole: busy, reply, idle.
     pub(crate) fn answer(&self, request: &Incoming, content: &Value) {
         self.busy(request);
-        self.reply(request, &reply_kind(&request.header.msg_type), content);
+        if let Some(kind) = crate::requests::type_of_reply(request) {
+            self.reply(request, &kind, content);
+        }
         self.idle(request);
     }
 

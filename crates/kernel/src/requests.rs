@@ -130,7 +130,9 @@ impl Kernel {
     pub(crate) fn forward(&mut self, request: Incoming) {
         self.last_id += 1;
         let id = self.last_id;
-        self.text_parent = Some(request.origin.header.clone());
+        if self.cell.is_none() {
+            self.text_parent = Some(request.origin.header.clone());
+        }
         self.hand_over(id, &request, false);
         self.busy(&request);
         self.forwarded.insert(id, request);
@@ -184,9 +186,8 @@ impl Kernel {
             cell.interrupt_when_sent();
             return;
         }
-        if (self.cell.is_some() || !self.forwarded.is_empty())
-            && let Some(interpreter) = &self.interpreter
-        {
+        let works = self.cell.as_ref().is_some_and(Cell::is_running) || !self.forwarded.is_empty();
+        if works && let Some(interpreter) = &self.interpreter {
             interpreter.interrupt();
         }
     }

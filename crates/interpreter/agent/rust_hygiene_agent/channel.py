@@ -85,6 +85,8 @@ class Channel:
         os.register_at_fork(after_in_child=self._forked)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
+        self._peek = select.poll()  # a signal handler may look while the main thread is inside `_poll`
+        self._peek.register(fd, select.POLLIN)
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._main = threading.main_thread().ident
@@ -241,7 +243,7 @@ class Channel:
 
     def readable_now(self):
         """True if a frame, or the begin of one, waits in the socket."""
-        return bool(self._pending or self._poll.poll(0))
+        return bool(self._pending or self._peek.poll(0))
 
     @property
     def has_pending(self):

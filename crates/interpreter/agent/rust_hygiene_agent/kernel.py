@@ -71,6 +71,7 @@ class IPythonKernel:
         self._raw_headers = {}
         self._backlog = []
         self._cell_task = None
+        self._count_before = 0
         self._comms = None
         self.in_user_code = False
         self.cancelled_by_interrupt = False
@@ -186,13 +187,12 @@ class IPythonKernel:
     # ------------------------------------------------------------------ from the front
 
     def readable(self):
-        """Takes every frame that has come. Called by the event loop."""
+        """Takes every frame that has come. Called by the loop."""
         self._handling = True
         try:
             while not self.server.exiting:
                 self.take(*self.channel.receive())
-                while self._backlog:
-                    self.take(*self._backlog.pop(0))
+                self._take_backlog()
                 if not self.channel.has_pending:
                     return
         except ChannelClosed:
@@ -201,6 +201,20 @@ class IPythonKernel:
             self._give_up(error)
         finally:
             self._handling = False
+            if self._cell_task is None and not self.channel.readable_now():
+                self._interrupt_pending = False  # it came too late for the request that it was meant for
+
+    def _set_parent(self, parent):
+        """Makes `parent` the request of outputs; of all outputs, unless a cell is running that goes on meanwhile."""
+        if self._cell_task is None:
+            self.shell.set_parent(parent)
+        else:
+            self.shell.set_thread_parent(parent)
+
+    def _take_backlog(self):
+        """What came while a cell waited for an answer."""
+        while self._backlog:
+            self.take(*self._backlog.pop(0))
 
     def take(self, envelope, sections):
         """Does what one frame asks for."""
@@ -223,12 +237,19 @@ class IPythonKernel:
             ):
                 raise ValueError(f"content and metadata of a {kind} must be JSON objects")
         except (ValueError, RecursionError) as error:
-            self._reply(envelope["id"], reply_kind, _error(type(error).__name__, f"bad {kind}: {error}"))
+            reply = {
+                **_error(type(error).__name__, f"bad {kind}: {error}"),
+                "payload": [],
+                "user_expressions": {},
+            }
+            count = self.shell.execution_count
+            self._reply(envelope["id"], reply_kind, reply, status="error", execution_count=count)
             return
         self._remember(request)
         try:
             if request.channel == "shell":
-                self.shell.set_parent(request.message)
+                # without its buffers, which would stay in memory as long as anything remembers the request
+                self._set_parent({**request.message, "buffers": []})
             self.handle(request)
         except ChannelClosed:
             raise
@@ -310,6 +331,8 @@ class IPythonKernel:
                 status="error",
             )
             return
+        self.cancelled_by_interrupt = False
+        self._count_before = self.shell.execution_count
         if request.facts:
             self._guarded(self.facts.before_cell)
         self._allow_stdin = bool(content.get("allow_stdin", False))
@@ -370,13 +393,12 @@ class IPythonKernel:
         shell = self.shell
         shell._last_traceback = None
         shell._last_traceback_during_displayhook = False
-        inner = self.server.loop.create_task(
-            shell.run_cell_async(code, **self._transformed(code), **arguments)
-        )
-        self._cell_task = inner
-        self.cancelled_by_interrupt = False
         try:
             self._enter_user_code()
+            inner = self.server.loop.create_task(
+                shell.run_cell_async(code, **self._transformed(code), **arguments)
+            )
+            self._cell_task = inner
             result = await inner
         except BaseException as error:
             failure = error
@@ -384,9 +406,9 @@ class IPythonKernel:
             self.in_user_code = False
             self._cell_task = None
         if result is not None:
-            shell.events.trigger("post_execute")
+            self._guarded(shell.events.trigger, "post_execute")
             if not silent:
-                shell.events.trigger("post_run_cell", result)
+                self._guarded(shell.events.trigger, "post_run_cell", result)
         self._finish(request, clock, result, failure)
 
     def _finish(self, request, clock, result, failure):
@@ -416,8 +438,11 @@ class IPythonKernel:
             # it ended outside IPython's own care, which has shown nothing and counted nothing
             self.publish("error", {**_error(type(error).__name__, _text(error)), "status": "error"})
             shell._last_traceback = [f"{type(error).__name__}: {_text(error)}"]
-            if content.get("store_history", True) and not content.get("silent", False):
-                shell.execution_count += 1
+        stored = content.get("store_history", True) and not content.get("silent", False)
+        if stored and shell.execution_count == self._count_before:
+            shell.execution_count += (
+                1  # an interrupt kept IPython from counting: no two cells may have one number
+            )
         reply = {"status": "ok"}
         if error is not None or getattr(shell, "_last_traceback_during_displayhook", False):
             reply = {
@@ -641,15 +666,19 @@ class IPythonKernel:
             if envelope["op"] == operation:
                 return sections
             self._backlog.append((envelope, sections))
+            if self.server.loop is not None and self._cell_task is not None:
+                self.server.loop.call_soon(
+                    self._take_backlog
+                )  # an async cell goes on: nobody else may wake the loop
 
     # ------------------------------------------------------------------ interrupts
 
     def on_sigint(self, signum, frame):
         """SIGINT: ends the cell in hand, and nothing else."""
         if self.in_user_code:
-            task = self._cell_task if _is_waiting(frame) else None
+            task = self._cell_task if _is_in_loop(frame) else None
             self.channel.guard_signal(lambda: self._interrupt(task))
-        elif self._handling or self.channel.readable_now():
+        elif self._handling or self._cell_task is not None or self.channel.readable_now():
             # the request is on its way in: it ends as soon as it begins
             self._interrupt_pending = True
 
@@ -673,9 +702,13 @@ class IPythonKernel:
             raise KeyboardInterrupt
 
 
-def _is_waiting(frame):
-    """True if the main thread waits in the event loop, so that no user code runs in it."""
-    return frame is not None and frame.f_code.co_name in ("select", "_run_once", "run_forever")
+def _is_in_loop(frame):
+    """True if the main thread is in the event loop's own code: an exception raised there would break the loop."""
+    while frame is not None:
+        if frame.f_code in _RUNS_USER_CODE:
+            return False
+        frame = frame.f_back
+    return True
 
 
 def _text(error):
@@ -725,3 +758,7 @@ def _run_cell_parameters():
     """Names of `run_cell`'s parameters, which grew over IPython's versions."""
     code = InteractiveShell._run_cell.__code__
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+# While one of these is on the stack, an exception ends in its care.
+_RUNS_USER_CODE = (InteractiveShell.run_code.__code__, IPythonKernel._guarded.__code__)

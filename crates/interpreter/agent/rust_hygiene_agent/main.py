@@ -1,8 +1,11 @@
 """Starts the agent: streams, shell, event loop."""
 
 import gc
+import logging
 import os
 import sys
+
+log = logging.getLogger("rust_hygiene")
 
 
 def run(config, keep_compiled):
@@ -45,7 +48,6 @@ def _serve(config, channel, keep_compiled):
     kernel = IPythonKernel(channel, config)
     signal.signal(signal.SIGINT, kernel.on_sigint)
     sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file]
-    sys.path[0:0] = [] if "" in sys.path[:1] else [""]
     if config.get("session_name"):
         os.environ["JPY_SESSION_NAME"] = config["session_name"]
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
@@ -74,6 +76,9 @@ def _serve(config, channel, keep_compiled):
 
         kernel.facts = Facts(shell)
         kernel.facts.baseline()
+    sys.path.insert(
+        0, ""
+    )  # only now: a file beside the notebook must not stand for a module of the library while we load
     run_startup(shell, traits)
     gc.freeze()  # what start-up made stays: no collection need look at it
     gc.enable()
@@ -87,10 +92,16 @@ def _serve(config, channel, keep_compiled):
 
     def later():
         """What the first cell need not wait for."""
-        shell.open_history()
-        _control_c_buffers(channel)
-        keep_compiled()
-        shell.Completer  # noqa: B018  (made now)
+        for work in (
+            shell.open_history,
+            lambda: _control_c_buffers(channel),
+            keep_compiled,
+            lambda: shell.Completer,
+        ):
+            try:
+                work()
+            except Exception:
+                log.warning("a part of the start failed", exc_info=True)
 
     kernel.later = later
     kernel.server.when_idle(0.5, kernel.settle)
@@ -123,12 +134,12 @@ def _patch_getpass(kernel):
 
 def _control_c_buffers(channel):
     """Lets the channel flush C's stdout and stderr, where `printf` of extensions waits."""
-    import ctypes
-
     try:
+        import ctypes
+
         libc = ctypes.CDLL(None)
         streams = [ctypes.c_void_p.in_dll(libc, name) for name in ("stdout", "stderr")]
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):
         return
     flush = libc.fflush
     flush.argtypes = [ctypes.c_void_p]

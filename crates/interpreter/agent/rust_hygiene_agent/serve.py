@@ -5,9 +5,12 @@ running, so `asyncio.get_running_loop()` and `asyncio.create_task` work in any c
 marked as running; when it is over, the loop really runs.
 """
 
+import logging
 import sys
 import threading
 import time
+
+log = logging.getLogger("rust_hygiene")
 
 
 class Server:
@@ -84,7 +87,10 @@ class Server:
         timeout = None if self._idle is None else max(0.0, self._idle[0] - time.monotonic())
         if not self._channel.wait(timeout):
             (_, function), self._idle = self._idle, None
-            function()
+            try:
+                function()
+            except Exception:
+                log.warning("work in an idle moment failed", exc_info=True)
             return
         self._taking = True
         try:
