@@ -1,14 +1,10 @@
 """What the hostile tests share: a watch over the front's memory, signs of life, and a client that is left alone."""
 
 import contextlib
-import sys
 import threading
-from pathlib import Path
+import time
 
 import zmq
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "wire"))
-
 from fuzz import resident
 
 MIB = 1 << 20
@@ -54,6 +50,14 @@ def watched(kernel, limit=SMALL):
         watch.stop()
         print(f"front: at most {watch.highest / MIB:.1f} MiB, now {resident(kernel.pid) / MIB:.1f} MiB")
     assert watch.highest <= limit, f"the front grew to {watch.highest / MIB:.1f} MiB"
+
+
+def assert_shrinks(kernel):
+    """What the front held for others is given back soon after they are gone."""
+    deadline = time.monotonic() + SOON
+    while (held := resident(kernel.pid)) > SMALL:
+        assert time.monotonic() < deadline, f"the front still holds {held / MIB:.1f} MiB"
+        kernel.pump(0.05)
 
 
 def port(kernel, channel):

@@ -16,7 +16,7 @@ import pytest
 import zmq
 from clients import greeting, ready, socket_type
 
-import hostile
+from frontend import execute_content
 from hostile import (
     CHANNELS,
     MIB,
@@ -24,6 +24,7 @@ from hostile import (
     SOON,
     address,
     assert_front_lives,
+    assert_shrinks,
     forget_strangers,
     is_from_elsewhere,
     port,
@@ -139,6 +140,7 @@ def test_a_stopped_subscriber_takes_no_byte_from_the_others(kernel):
     shown = [m.content["data"]["text/plain"] for m in exchange.of("display_data")]
     big = [text for text in shown if len(text) == MIB]
     assert big == [chr(65 + n % 26) * MIB for n in range(SHOWN)]
+    assert_shrinks(kernel)
     works(kernel, 7)
 
 
@@ -247,12 +249,14 @@ def test_a_nasty_type_gets_an_error_and_harms_nothing(kernel, channel, name):
 
 def test_a_string_of_a_hundred_megabytes_is_answered_and_given_back(kernel):
     """While it is on its way the front holds it; afterwards it does not."""
-    with watched(kernel, SMALL + 4 * 100 * MIB):
-        exchange = kernel.execute("len('" + "x" * (100 * MIB) + "')", store_history=False, timeout=60)
-        assert exchange.result == str(100 * MIB)
-        del exchange
-    kernel.execute("pass")
-    assert hostile.resident(kernel.pid) <= SMALL
+    with watched(kernel, SMALL + 2 * 100 * MIB):
+        content = execute_content("6 * 7", store_history=False)
+        exchange = kernel.request(
+            "shell", "execute_request", {**content, "more": "x" * (100 * MIB)}, timeout=60
+        )
+    assert exchange.result == "42"
+    del exchange, content
+    assert_shrinks(kernel)
     works(kernel, 6)
 
 

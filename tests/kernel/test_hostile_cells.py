@@ -101,6 +101,16 @@ HARMLESS = {
             os.waitpid(pid, 0)
             print("said")
     """,
+    "a child that comes back from an await": """
+        import asyncio, os
+        mother = os.getpid()
+        await asyncio.sleep(0)
+        pid = os.fork()
+        await asyncio.sleep(0)
+        if os.getpid() == mother:
+            os.waitpid(pid, 0)
+            print("said")
+    """,
     "SIGINT to itself": """
         import os, signal
         for number in range(200):
@@ -157,6 +167,13 @@ EVIL = {
     "a terabyte in a good frame": f"import os, struct; os.write(3, {MARK} + struct.pack('<IQ', 1, 1 << 40))",
     "too many sections in a good frame": f"import os, struct; os.write(3, {MARK} + struct.pack('<IQ', 1 << 31, 0))",
     "no section in a good frame": f"import os, struct; os.write(3, {MARK} + bytes(4))",
+    "the channel read by a cell": """
+        import os, threading
+        threading.Thread(target=os.read, args=(3, 4)).start()
+    """,
+    "no channel after an await": "import asyncio; await asyncio.sleep(0); get_ipython().kernel.channel = None",
+    "no payloads after an await": "import asyncio; await asyncio.sleep(0); get_ipython().payload_manager = None",
+    "the channel closed after an await": "import asyncio, os; await asyncio.sleep(0); os.close(3)",
     "a cut frame": f"import os, struct; os.write(3, {MARK} + struct.pack('<IQ', 1, 100)[:9])",
     "an envelope that is none": "get_ipython().kernel.channel._write([b'nonsense'])",
     "an unknown operation": "get_ipython().kernel.channel.send({'op': 'no such thing'})",
@@ -285,6 +302,7 @@ STAYS_BROKEN = {
     "no display hook",
     "no events",
     "no payloads",
+    "no payloads after an await",
     "stdout and stderr junk",
     "no import",
     "no modules",
@@ -370,3 +388,15 @@ def test_an_interpreter_killed_between_cells_is_replaced(kernel):
             assert exchange.content["ename"] == "InterpreterDied"
             exchange = kernel.execute_ok("'al' + 'ive'", timeout=SOON)
         assert exchange.result == "'alive'"
+
+
+@pytest.mark.parametrize("harm", ["os.write(3, b'garbage')", "os.close(3)", "os._exit(1)"])
+def test_harm_done_between_cells_brings_a_fresh_interpreter(kernel, harm):
+    """Once the harm is known to have been done the next cell runs; nobody had to ask for it."""
+    kernel.execute_ok(f"import os, threading; threading.Timer(0.2, lambda: {harm}).start()")
+    if "close" not in harm:  # a closed descriptor shows with the next frame only
+        kernel.take("iopub", lambda m: m.is_status("starting"), "a fresh interpreter", timeout=SOON)
+    else:
+        kernel.pump_for(0.4)
+        kernel.execute("pass", timeout=SOON)
+    assert kernel.execute_ok("'al' + 'ive'", timeout=SOON).result == "'alive'"

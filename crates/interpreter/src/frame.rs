@@ -48,8 +48,8 @@ impl Frame {
 #[non_exhaustive]
 pub enum OutOfStep {
     /// The bytes where a frame should begin are of something else.
-    #[error("the channel to the interpreter is out of step: {0:#x} where a frame should begin")]
-    NoMark(u32),
+    #[error("the channel to the interpreter is out of step: {0:x?} where a frame should begin")]
+    NoMark(Vec<u8>),
     /// No frame has so few or so many sections.
     #[error("the channel to the interpreter is out of step: a frame announces {0} sections")]
     Sections(usize),
@@ -124,13 +124,14 @@ impl Parser {
     /// [`OutOfStep`] if what comes cannot be a frame.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, OutOfStep> {
         if self.lengths.is_empty() {
-            let Some(mut head) = self.small.get(..HEAD) else {
+            // Already the first wrong byte: the rest of a mark may never come.
+            let begin = &self.small[..self.small.len().min(4)];
+            if !MARK.to_le_bytes().starts_with(begin) {
+                return Err(OutOfStep::NoMark(begin.to_vec()));
+            }
+            let Some(mut head) = self.small.get(4..HEAD) else {
                 return Ok(None);
             };
-            let mark = head.get_u32_le();
-            if mark != MARK {
-                return Err(OutOfStep::NoMark(mark));
-            }
             let count = head.get_u32_le() as usize;
             if count == 0 || count > MAX_SECTIONS {
                 return Err(OutOfStep::Sections(count));
@@ -256,11 +257,12 @@ mod tests {
 
     #[test]
     fn what_does_not_begin_with_the_mark_is_out_of_step() {
-        let mut parser = Parser::default();
-        let mut input = b"x".to_vec();
-        input.extend(encoded(&[Bytes::from_static(b"{}")]));
-        parser.push(&input);
-        assert!(matches!(parser.next(), Err(OutOfStep::NoMark(_))));
+        for input in [&b"x"[..], b"garbage", &[0; 100], &[0xff, 0x52, 0x48, 0xff]] {
+            let mut parser = Parser::default();
+            parser.push(input);
+            let begin = input[..input.len().min(4)].to_vec();
+            assert_eq!(parser.next(), Err(OutOfStep::NoMark(begin)));
+        }
     }
 
     #[test]
