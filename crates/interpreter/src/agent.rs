@@ -15,7 +15,10 @@ macro_rules! sources {
 
 const SOURCES: &[(&str, &str)] = sources![
     "__init__.py",
+    "answers.py",
+    "asking.py",
     "buffers.py",
+    "cells.py",
     "channel.py",
     "comms.py",
     "compat.py",
@@ -30,6 +33,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "main.py",
     "names.py",
     "profile.py",
+    "replies.py",
     "serve.py",
     "session.py",
     "shell.py",

@@ -15,9 +15,11 @@
 //! Death is learnt from `wait` alone, never from end of file: forked workers inherit the descriptors.
 
 mod agent;
+mod channel;
 mod exit;
 mod frame;
 mod order;
+mod pipe;
 mod spawn;
 mod text;
 

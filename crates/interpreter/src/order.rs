@@ -1,16 +1,14 @@
 //! The running interpreter: frames, text and death, in the order in which they happened.
 
+use crate::channel::Channel;
 use crate::exit::Exit;
 use crate::frame::Frame;
 use crate::frame::Parser;
+use crate::pipe::Pipe;
 use crate::spawn::SpawnError;
 use crate::spawn::Spec;
 use crate::text::Cut;
-use bytes::Buf;
 use bytes::Bytes;
-use nix::poll::PollFd;
-use nix::poll::PollFlags;
-use nix::poll::PollTimeout;
 use nix::sys::signal::Signal;
 use nix::sys::signal::killpg;
 use nix::sys::wait::Id;
@@ -20,14 +18,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::collections::VecDeque;
 use std::io;
-use std::io::IoSlice;
-use std::os::fd::AsFd;
-use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
-use std::os::fd::RawFd;
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::Instant;
@@ -39,8 +31,6 @@ const BATCH: Duration = Duration::from_millis(10);
 const LARGE: usize = 128 << 10;
 /// At most this much is read from a pipe in one go, bytes.
 const MOST: usize = 1 << 20;
-/// An interpreter that closed the channel is given this long to end by itself.
-const PARTING: Duration = Duration::from_secs(1);
 /// The channel is left alone after this much, bytes: others want to be served, and the client may be slower than we are.
 const ENOUGH: usize = 8 << 20;
 /// The frame by which the agent asks for the pipes to be emptied.
@@ -79,53 +69,6 @@ pub struct Interpreter {
     /// True once it was killed because it cannot be heard.
     given_up: bool,
 }
-
-/// A descriptor that someone else owns.
-#[derive(Debug)]
-struct Watched(RawFd);
-
-impl AsRawFd for Watched {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
-}
-
-#[derive(Debug)]
-struct Pipe {
-    stream: Stream,
-    /// Registered only while text is awaited: every write into a watched pipe would wake this process, also those that
-    /// are to be read as one batch. Dropped before the descriptor is closed.
-    watch: Option<AsyncFd<Watched>>,
-    fd: Option<OwnedFd>,
-    cut: Cut,
-    not_before: Instant,
-}
-
-struct Channel {
-    socket: UnixStream,
-    parser: Parser,
-    out: VecDeque<Bytes>,
-    open: bool,
-    /// When to end an interpreter that can no longer be heard.
-    end_at: Option<Instant>,
-    scratch: Box<[u8]>,
-}
-
-impl std::fmt::Debug for Channel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Channel")
-            .field("open", &self.open)
-            .field("waiting", &self.out.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Cut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Cut")
-    }
-}
-
 impl Interpreter {
     /// Starts an interpreter. Call it on the main thread: the child dies with the thread that started it.
     ///
@@ -391,164 +334,6 @@ impl Interpreter {
 impl Drop for Interpreter {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
-    }
-}
-
-impl Pipe {
-    fn watch(&mut self) {
-        if self.watch.is_none()
-            && let Some(fd) = &self.fd
-        {
-            // SAFETY: `fd` outlives the registration: `watch` is dropped first, here and when the pipe is.
-            let watch = unsafe {
-                AsyncFd::register_with_interest(Watched(fd.as_raw_fd()), Interest::READABLE)
-            };
-            match watch {
-                Ok(watch) => self.watch = Some(watch),
-                Err(error) => {
-                    tracing::warn!(error = %error.into_parts().1, "output of the interpreter cannot be awaited");
-                    self.fd = None;
-                }
-            }
-        }
-    }
-
-    async fn readable(&self) {
-        if let Some(watch) = &self.watch {
-            match watch.readable().await {
-                Ok(mut guard) => guard.retain_ready(),
-                Err(error) => tracing::warn!(%error, "output of the interpreter cannot be awaited"),
-            }
-        }
-    }
-
-    /// How many bytes lie in the pipe.
-    fn waiting(&self) -> usize {
-        let Some(fd) = &self.fd else { return 0 };
-        let mut count: libc::c_int = 0;
-        // SAFETY: FIONREAD writes one int (ioctl_tty(2)).
-        let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-        if result == 0 {
-            usize::try_from(count).unwrap_or(0)
-        } else {
-            0
-        }
-    }
-
-    fn read(&mut self, count: usize) -> Bytes {
-        let Some(fd) = &self.fd else {
-            return Bytes::new();
-        };
-        let mut buffer = vec![0; count];
-        match nix::unistd::read(fd, &mut buffer) {
-            Ok(read) => {
-                buffer.truncate(read);
-                self.cut.whole(Bytes::from(buffer))
-            }
-            Err(_) => Bytes::new(),
-        }
-    }
-
-    /// Sleeps until more comes, or closes the pipe if no one can write to it any more.
-    fn nothing_there(&mut self) {
-        let (Some(fd), Some(watch)) = (&self.fd, &mut self.watch) else {
-            return;
-        };
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        // The guard is taken before the look: bytes that come after it set the readiness anew, and it stays set.
-        let std::task::Poll::Ready(Ok(mut guard)) = watch.poll_read_ready(&mut context) else {
-            return;
-        };
-        let mut poll = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-        let seen = nix::poll::poll(&mut poll, PollTimeout::ZERO)
-            .ok()
-            .and_then(|_| poll[0].revents());
-        match seen {
-            Some(flags) if flags.contains(PollFlags::POLLIN) => {}
-            Some(flags) if flags.contains(PollFlags::POLLHUP) => {
-                self.watch = None;
-                self.fd = None;
-            }
-            _ => guard.clear_ready(),
-        }
-    }
-}
-
-impl Channel {
-    /// The next whole frame, reading as long as there are bytes. Sets `any` if there were.
-    fn read(&mut self, any: &mut bool) -> Option<Frame> {
-        loop {
-            match self.parser.next() {
-                Ok(Some(frame)) => return Some(frame),
-                Ok(None) => {}
-                Err(error) => {
-                    if self.open {
-                        tracing::error!(%error, "the channel is given up");
-                    }
-                    self.close(Duration::ZERO);
-                    return None;
-                }
-            }
-            if !self.open {
-                return None;
-            }
-            let own = !self.parser.room().is_empty();
-            let buffer = if own {
-                self.parser.room()
-            } else {
-                &mut self.scratch[..]
-            };
-            match self.socket.try_read(buffer) {
-                Ok(0) => self.close(PARTING),
-                Ok(count) if own => self.parser.filled(count),
-                Ok(count) => self.parser.push(&self.scratch[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    tracing::debug!(%error, "channel");
-                    self.close(PARTING);
-                    return None;
-                }
-            }
-            *any = true;
-        }
-    }
-
-    /// Nothing more can come: an interpreter that lives on after `patience` could never answer.
-    fn close(&mut self, patience: Duration) {
-        if self.open {
-            self.open = false;
-            self.end_at = Some(Instant::now() + patience);
-        }
-    }
-
-    fn write(&mut self) {
-        while !self.out.is_empty() {
-            let slices: Vec<IoSlice<'_>> = self
-                .out
-                .iter()
-                .take(64)
-                .map(|part| IoSlice::new(part))
-                .collect();
-            match self.socket.try_write_vectored(&slices) {
-                Ok(mut written) => {
-                    while let Some(front) = self.out.front_mut() {
-                        if front.len() > written {
-                            front.advance(written);
-                            break;
-                        }
-                        written -= front.len();
-                        self.out.pop_front();
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    tracing::debug!(%error, "channel");
-                    self.close(PARTING);
-                    self.out.clear();
-                }
-            }
-        }
     }
 }
 

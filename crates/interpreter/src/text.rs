@@ -4,7 +4,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 /// Keeps the begin of a character that the last read cut in two.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Cut {
     tail: BytesMut,
 }

@@ -376,7 +376,8 @@ impl Kernel {
             pending_clear_output_wait: cell.clear_is_pending,
             streams_drained: true, // the agent's reply comes after its last text
             finished: true,
-            has_warning: badge::severity(record, &options) != badge::Severity::Quiet,
+            has_warning: badge::severity(record, &options) != badge::Severity::Quiet
+                || !record.notices.is_empty(),
             notable: badge::largest_delta(record) >= self.setup.config.min_delta
                 || peak_rise(record) >= NOTABLE_PEAK,
         };

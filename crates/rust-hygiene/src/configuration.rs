@@ -8,26 +8,19 @@ use policy::Surroundings;
 use std::path::PathBuf;
 
 /// Variables with our prefix that are no configuration keys.
-const OTHER_VARIABLES: [&str; 3] = [
-    "RUST_HYGIENE_NVML_LIBRARY",
-    "RUST_HYGIENE_BINARY",
-    "RUST_HYGIENE_CONFIG",
-];
+const OTHER_VARIABLES: [&str; 2] = ["RUST_HYGIENE_NVML_LIBRARY", "RUST_HYGIENE_BINARY"];
+
+/// The configuration files that apply here, the weakest first.
+pub fn files() -> Vec<PathBuf> {
+    policy::discover(&places())
+        .into_iter()
+        .map(|found| found.path)
+        .collect()
+}
 
 /// Reads it. Problems are returned beside a configuration that holds for everything else.
 pub fn load(command_line: Vec<(String, String)>) -> (Config, Vec<Problem>) {
-    let folder = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let places = Places {
-        home: std::env::home_dir(),
-        xdg_config_home: folder("XDG_CONFIG_HOME"),
-        jupyter_config_dir: folder("JUPYTER_CONFIG_DIR"),
-        cwd: std::env::current_dir().unwrap_or_default(),
-    };
-    let (mut sources, mut problems) = policy::read(&policy::discover(&places));
+    let (mut sources, mut problems) = policy::read(&policy::discover(&places()));
     sources.push(Source::Env(
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -38,6 +31,20 @@ pub fn load(command_line: Vec<(String, String)>) -> (Config, Vec<Problem>) {
     let (config, more) = policy::load(&sources);
     problems.extend(more);
     (config, problems)
+}
+
+fn places() -> Places {
+    let folder = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    Places {
+        home: std::env::home_dir(),
+        xdg_config_home: folder("XDG_CONFIG_HOME"),
+        jupyter_config_dir: folder("JUPYTER_CONFIG_DIR"),
+        cwd: std::env::current_dir().unwrap_or_default(),
+    }
 }
 
 /// Where this kernel was started, as far as the environment tells.

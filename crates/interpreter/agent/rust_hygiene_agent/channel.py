@@ -19,7 +19,7 @@ import time
 _getpid, _close, _exit = os.getpid, os.close, os._exit
 _ioctl, _FIONREAD = fcntl.ioctl, termios.FIONREAD
 _pack, _unpack = struct.pack, struct.unpack
-_json, _from_json = json.dumps, json.loads
+_from_json = json.loads
 _now, _sleep, _thread_id = time.monotonic, time.sleep, threading.get_ident
 
 _BARRIER_S = 5.0  # only a thread that prints without pause can keep the pipes from being empty
@@ -29,9 +29,9 @@ _MARK = 0xFE4852FF
 def dumps(value):
     """JSON as bytes: non-finite floats and unknown objects become strings, lone surrogates stay escapes."""
     try:
-        text = _json(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
+        text = _encode(value)
     except (TypeError, ValueError, RecursionError):
-        text = _json(_clean(value, 0, set()), ensure_ascii=False, default=_plain, separators=(",", ":"))
+        text = _encode(_clean(value, 0, set()))
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -69,6 +69,10 @@ def _clean(value, depth, outer):
         return [_clean(item, depth + 1, outer) for item in value]
     finally:
         outer.discard(id(value))
+
+
+# Made once: `json.dumps` with options makes an encoder for each call.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":")).encode
 
 
 class ChannelClosed(Exception):

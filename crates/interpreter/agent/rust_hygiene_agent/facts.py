@@ -52,15 +52,16 @@ class Facts:
         """Facts of tier 0 as plain data."""
         namespace = self._shell.user_ns
         new, dropped, rebound, resized = self._names.look(namespace)
-        shells = self._shell_names()
-        new = [name for name in new if name not in shells]
-        rebound = [name for name in rebound if name not in shells]
-        changed = rebound + [name for name in resized if name not in shells]
+        # Only the names at hand: there are three more of the shell's own with each cell, and this runs after each cell.
+        new, rebound, resized = (
+            [n for n in names if not self._is_shells(n)] for names in (new, rebound, resized)
+        )
+        changed = rebound + resized
         dropped = [name for name in dropped if not self._is_shells_form(name)]
         self._new, self._changed, self._dropped = set(new), set(changed), set(dropped)
         error = _error_id()
         return {
-            "names": max(0, len(namespace) - len(shells)),
+            "names": len(namespace.keys() - self._shell.user_ns_hidden.keys() - self._given.keys()),
             "new": new[:LISTED],
             "dropped": dropped[:LISTED],
             "changed": changed[:LISTED],
@@ -209,6 +210,11 @@ class Facts:
         shells = shell_names(self._shell)
         shells.update(name for name, key in self._given.items() if id(namespace.get(name, _missing)) == key)
         return shells
+
+    def _is_shells(self, name):
+        """True for one of `_shell_names`."""
+        value, hidden = self._shell.user_ns.get(name, _missing), self._shell.user_ns_hidden
+        return (name in hidden and hidden[name] is value) or self._given.get(name) == id(value)
 
     def _is_shells_form(self, name):
         return name in self._given or (

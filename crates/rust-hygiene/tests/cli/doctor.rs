@@ -95,16 +95,24 @@ fn without_any_python_the_doctor_still_reports_everything_else() {
 }
 
 #[test]
-fn a_configuration_that_is_named_must_be_readable() {
+fn a_configuration_is_judged_by_the_rules_of_the_kernel() {
     let home = Home::new();
-    let config = home.path("mine.toml");
-    for (text, expected) in [(None, "warn"), (Some("a = 1"), "ok"), (Some("a ="), "warn")] {
+    let folder = home.path("settings");
+    let config = folder.join("rust-hygiene/config.toml");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    for (text, expected) in [
+        (None, "info"),
+        (Some("badge = \"warn\""), "ok"),
+        (Some("badge = \"loud\""), "warn"),
+        (Some("bagde = \"warn\""), "warn"),
+        (Some("a ="), "warn"),
+    ] {
         if let Some(text) = text {
             std::fs::write(&config, text).unwrap();
         }
         let report = report(home.run_with(
             &["doctor", "--json"],
-            &[("RUST_HYGIENE_CONFIG", word(&config))],
+            &[("XDG_CONFIG_HOME", word(&folder))],
             b"",
         ));
         assert_eq!(

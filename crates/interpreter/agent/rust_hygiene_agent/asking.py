@@ -1,0 +1,68 @@
+"""What a cell asks of the front: input from the person, or something that the front knows."""
+
+import json
+
+from IPython.core.error import StdinNotImplementedError
+
+from .channel import dumps
+
+_loads = json.loads  # bound here: a cell may replace it in its module
+
+
+class Asking:
+    """The part of the kernel that waits for an answer while a cell runs."""
+
+    def raw_input(self, prompt=""):
+        """What `input` is in a notebook: asks the front end."""
+        if not self._allow_stdin:
+            raise StdinNotImplementedError(
+                "raw_input was called, but this frontend does not support input requests."
+            )
+        return self._input_request(str(prompt), password=False)
+
+    def getpass(self, prompt="Password: ", stream=None, *, echo_char=None):
+        """What `getpass.getpass` is in a notebook."""
+        if not self._allow_stdin:
+            raise StdinNotImplementedError(
+                "getpass was called, but this frontend does not support input requests."
+            )
+        if stream is not None or echo_char is not None:
+            import warnings
+
+            warnings.warn(
+                "`stream` and `echo_char` of `getpass.getpass` have no effect in a notebook",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._input_request(str(prompt), password=True)
+
+    def _input_request(self, prompt, password):
+        self.channel.send({"op": "input_request"}, dumps({"prompt": prompt, "password": password}))
+        try:
+            sections = self._await("input_reply")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Interrupted by user") from None
+        try:
+            value = _loads(bytes(sections[0]))["value"]
+        except (ValueError, KeyError, TypeError):
+            value = ""
+        if value == "\x04":
+            raise EOFError
+        return value
+
+    def ask(self, what):
+        """Asks the front for something that it publishes itself; returns when it has."""
+        self.channel.send({"op": "ask", "what": what})
+        self._await("told")
+
+    def _await(self, operation):
+        """The sections of the next frame of this kind; other frames wait until the cell is over."""
+        while True:
+            envelope, sections = self.channel.receive()
+            if envelope["op"] == operation:
+                return sections
+            self._backlog.append((envelope, sections))
+            if self.server.loop is not None and self._cell_task is not None:
+                self.server.loop.call_soon(
+                    self._take_backlog
+                )  # an async cell goes on: nobody else may wake the loop

@@ -1,0 +1,254 @@
+"""Cells: run, interrupted, answered."""
+
+import logging
+import sys
+import time
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from .channel import _exit, dumps
+from .replies import check_execute, error_reply, text_of
+
+log = logging.getLogger("rust_hygiene")
+
+# Bound here: a cell may replace them in their modules.
+_clock, _cpu_clock = time.perf_counter, time.process_time
+
+
+class Cells:
+    """The part of the kernel that runs cells. `in_user_code` is true while an interrupt may raise."""
+
+    def _execute(self, request):
+        content = request.message["content"]
+        problem = check_execute(content)
+        if problem is not None:
+            self._reply(
+                request.id,
+                "execute_reply",
+                problem,
+                execution_count=self.shell.execution_count,
+                status="error",
+            )
+            return
+        self.cancelled_by_interrupt = False
+        self._count_before = self.shell.execution_count
+        if request.facts:
+            self._guarded(self.facts.before_cell)
+        self._allow_stdin = bool(content.get("allow_stdin", False))
+        clock = _clock(), _cpu_clock()
+        shell = self.shell
+        code = content["code"]
+        silent = bool(content.get("silent", False))
+        arguments = {
+            "silent": silent,
+            "store_history": bool(content.get("store_history", not silent)) and not silent,
+        }
+        cell_id = request.message["metadata"].get("cellId")
+        if "cell_id" in _run_cell_parameters():
+            arguments["cell_id"] = cell_id
+        if "cell_meta" in _run_cell_parameters():
+            arguments["cell_meta"] = request.message["metadata"]
+        if self._is_async(code):
+            # The loop goes on while it runs, and with it comms and the tasks of earlier cells.
+            self.channel.send({"op": "async", "id": request.id})
+            self._cell_task = self.server.loop.create_task(
+                self._run_async(request, code, arguments, clock, silent)
+            )
+            return
+        result = None
+        try:
+            try:
+                self._enter_user_code()
+                result = shell.run_cell(code, **arguments)
+            finally:
+                self.in_user_code = False
+        except (
+            BaseException
+        ) as error:  # IPython catches what user code raises: this is a late interrupt or a broken hook
+            self._finish(request, clock, None, error)
+            return
+        self._finish(request, clock, result, None)
+
+    def _is_async(self, code):
+        """True for a cell with an `await` or its like at top level, if asyncio is to run it."""
+        if "await" not in code and "async" not in code:
+            return False
+        import asyncio  # noqa: F401  (makes the loop)
+
+        from IPython.core.async_helpers import _asyncio_runner
+
+        return self.shell.loop_runner is _asyncio_runner and self.shell.should_run_async(
+            code, **self._transformed(code)
+        )
+
+    def _transformed(self, code):
+        try:
+            return {"transformed_cell": self.shell.transform_cell(code), "preprocessing_exc_tuple": None}
+        except Exception:
+            return {"transformed_cell": code, "preprocessing_exc_tuple": sys.exc_info()}
+
+    async def _run_async(self, request, code, arguments, clock, silent):
+        result = failure = None
+        shell = self.shell
+        shell._last_traceback = None
+        shell._last_traceback_during_displayhook = False
+        try:
+            self._enter_user_code()
+            inner = self.server.loop.create_task(
+                shell.run_cell_async(code, **self._transformed(code), **arguments)
+            )
+            self._cell_task = inner
+            result = await inner
+        except BaseException as error:
+            failure = error
+        finally:
+            self.in_user_code = False
+            self._cell_task = None
+        if result is not None:
+            self._guarded(shell.events.trigger, "post_execute")
+            if not silent:
+                self._guarded(shell.events.trigger, "post_run_cell", result)
+        self._finish(request, clock, result, failure)
+
+    def _finish(self, request, clock, result, failure):
+        """Answers a cell, whatever is left of the interpreter."""
+        try:
+            self._answer_cell(request, clock, result, failure)
+            if self.channel.forked:
+                sys.stdout.flush()
+                _exit(0)  # a child that came back from a cell: there is nothing for it to do
+        except BaseException as error:
+            self._fail(request, error)
+        try:
+            self.server.after_cell()
+            self.server.when_idle(1.0, self.idle_work)
+        except BaseException as error:
+            self._give_up(error)
+
+    def _answer_cell(self, request, clock, result, failure):
+        wall, cpu = _clock() - clock[0], _cpu_clock() - clock[1]
+        shell, content = self.shell, request.message["content"]
+        error = failure
+        if result is not None:
+            error = result.error_before_exec if result.error_before_exec is not None else result.error_in_exec
+        if type(error).__name__ == "CancelledError" and self.cancelled_by_interrupt:
+            error = KeyboardInterrupt()
+        if failure is not None:
+            # it ended outside IPython's own care, which has shown nothing and counted nothing
+            self.publish("error", {**error_reply(type(error).__name__, text_of(error)), "status": "error"})
+            shell._last_traceback = [f"{type(error).__name__}: {text_of(error)}"]
+        stored = content.get("store_history", True) and not content.get("silent", False)
+        if stored and shell.execution_count == self._count_before:
+            shell.execution_count += (
+                1  # an interrupt kept IPython from counting: no two cells may have one number
+            )
+        reply = {"status": "ok"}
+        if error is not None or getattr(shell, "_last_traceback_during_displayhook", False):
+            reply = {
+                "status": "error",
+                "traceback": shell._last_traceback or [],
+                "ename": type(error).__name__,
+                "evalue": text_of(error),
+                "engine_info": {"engine_uuid": self.ident, "engine_id": -1, "method": "execute"},
+            }
+        del result, error, failure
+        reply["execution_count"] = shell.execution_count - 1
+        reply["user_expressions"] = {}
+        if reply["status"] == "ok":
+            reply["user_expressions"] = (
+                self._guarded(shell.user_expressions, content.get("user_expressions") or {}) or {}
+            )
+        reply["payload"] = shell.payload_manager.read_payload()
+        shell.payload_manager.clear_payload()
+        facts = self._guarded(self.facts.after_cell) if request.facts else None
+        self._reply(
+            request.id,
+            "execute_reply",
+            reply,
+            facts,
+            status=reply["status"],
+            execution_count=shell.execution_count,
+            wall_s=wall,
+            cpu_s=cpu,
+            exit=bool(shell.exit_now),
+        )
+        shell.exit_now = False
+
+    def _guarded(self, function, *arguments):
+        """Runs what may call user code, so that an interrupt ends that and nothing else."""
+        outer = self.in_user_code
+        self.in_user_code = True
+        try:
+            return function(*arguments)
+        except BaseException:
+            log.debug("user code failed", exc_info=True)
+            return None
+        finally:
+            self.in_user_code = outer
+
+    def settle(self):
+        """Does what start-up left for later; once, in the first idle moment or when something needs it."""
+        later, self.later = self.later, None
+        if later is not None:
+            later()
+
+    def idle_work(self):
+        """A second after the last cell: history to disk."""
+        self.settle()
+        try:
+            self.shell.history_manager.writeout_cache()
+        except Exception:
+            log.debug("history not written", exc_info=True)
+
+    def _explain(self, envelope):
+        facts = self._guarded(self.facts.explain, float(envelope.get("budget_s", 0.1)))
+        self.channel.send({"op": "facts"}, dumps(facts or {}))
+
+    # ------------------------------------------------------------------ interrupts
+
+    def on_sigint(self, signum, frame):
+        """SIGINT: ends the cell in hand, and nothing else."""
+        if self.in_user_code:
+            task = self._cell_task if _is_in_loop(frame) else None
+            self.channel.guard_signal(lambda: self._interrupt(task))
+        elif self._handling or self._cell_task is not None or self.channel.readable_now():
+            # the request is on its way in: it ends as soon as it begins
+            self._interrupt_pending = True
+
+    def _interrupt(self, task):
+        if not self.in_user_code:
+            return
+        self.interrupts += 1
+        if task is None:
+            raise KeyboardInterrupt
+        # The cell awaits something. It is cancelled there, as asyncio code expects, and shown as KeyboardInterrupt.
+        self.cancelled_by_interrupt = True
+        self.server.loop.call_soon_threadsafe(
+            task.cancel
+        )  # and wakes the loop, which a signal alone does not
+
+    def _enter_user_code(self):
+        self.in_user_code = True
+        if self._interrupt_pending:
+            self._interrupt_pending = False
+            self.interrupts += 1
+            raise KeyboardInterrupt
+
+
+def _is_in_loop(frame):
+    """True if the main thread is in the event loop's own code: an exception raised there would break the loop."""
+    while frame is not None:
+        if frame.f_code in _RUNS_USER_CODE:
+            return False
+        frame = frame.f_back
+    return True
+
+
+def _run_cell_parameters():
+    """Names of `run_cell`'s parameters, which grew over IPython's versions."""
+    code = InteractiveShell._run_cell.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+# While one of these is on the stack, an exception ends in its care.
+_RUNS_USER_CODE = (InteractiveShell.run_code.__code__, Cells._guarded.__code__)
