@@ -141,7 +141,7 @@ FLOOD = "n = 0\nwhile True:\n    print(n)\n    n += 1"
 def assert_counted(text):
     """Only numbered lines, none missing, none twice; the interrupt may have cut the last one."""
     numbers = text.split("\n")
-    assert numbers[:-1] == [str(n) for n in range(len(numbers) - 1)]
+    assert numbers[:-1] == [str(n) for n in range(len(numbers) - 1)], text[:3000]
     assert str(len(numbers) - 1).startswith(numbers[-1])
 
 

@@ -30,6 +30,7 @@ class Facts:
         """Nothing is read yet."""
         self._shell = shell
         self._given = {}  # name -> id of what was there at the start
+        self._taken = set()  # names of the shell's that the user has bound anew
         self._names = NameWatch()
         self._sizes = {}  # name -> (bytes, objects walked)
         self._holders = {}  # (kind, name) -> bytes
@@ -53,6 +54,11 @@ class Facts:
         namespace = self._shell.user_ns
         new, dropped, rebound, resized = self._names.look(namespace)
         # Only the names at hand: there are three more of the shell's own with each cell, and this runs after each cell.
+        hidden = self._shell.user_ns_hidden
+        for name in (*new, *rebound):
+            if name in hidden or name in self._given:
+                (self._taken.discard if self._is_shells(name) else self._taken.add)(name)
+        self._taken.difference_update(dropped)
         new, rebound, resized = (
             [n for n in names if not self._is_shells(n)] for names in (new, rebound, resized)
         )
@@ -61,7 +67,7 @@ class Facts:
         self._new, self._changed, self._dropped = set(new), set(changed), set(dropped)
         error = _error_id()
         return {
-            "names": len(namespace.keys() - self._shell.user_ns_hidden.keys() - self._given.keys()),
+            "names": len(namespace.keys() - hidden.keys() - self._given.keys()) + len(self._taken),
             "new": new[:LISTED],
             "dropped": dropped[:LISTED],
             "changed": changed[:LISTED],
