@@ -1,6 +1,7 @@
 """Interrupts: they end the cell that runs, nothing else, and every request is still answered."""
 
 import random
+import re
 import time
 
 import pytest
@@ -133,6 +134,15 @@ def test_an_interrupt_by_signal_of_an_idle_kernel_is_harmless(kernel):
     for _ in range(20):
         kernel.interrupt_by_signal()
     assert_alive(kernel)
+
+
+@ours
+@pytest.mark.parametrize("code", ["while True: pass", "import time; time.sleep(1000)"])
+def test_an_interrupt_shows_the_line_of_the_person_and_none_of_the_kernels_own(kernel, code):
+    coloured = "\n".join(run_and_interrupt(kernel, code, "message").content["traceback"])
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert f"----> 2 {code}" in shown
+    assert "rust-hygiene" not in shown
 
 
 FLOOD = "n = 0\nwhile True:\n    print(n)\n    n += 1"

@@ -37,6 +37,17 @@ _HISTORY_OF_SESSION = (
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "application/pdf")
 
 
+def _cut_our_frames(trace):
+    """Ends a traceback where the user's code called ours: an interrupt is raised in our signal handler."""
+    last = None
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith("<rust-hygiene>"):
+            last = trace
+        trace = trace.tb_next
+    if last is not None:
+        last.tb_next = None
+
+
 def _base64_images(data):
     """The bundle with binary images as base64 text, as the specification wants."""
     if not any(isinstance(data.get(mime), bytes) for mime in _IMAGES):
@@ -424,10 +435,11 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def showtraceback(self, exc_tuple=None, *args, **kwargs):
         """Shows an exception; a coroutine that an interrupt cancelled shows KeyboardInterrupt, as blocking code does."""
-        if self.kernel.cancelled_by_interrupt:
-            _, value, trace = exc_tuple or sys.exc_info()
-            if type(value).__name__ == "CancelledError":
-                exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
+        _, value, trace = exc_tuple or sys.exc_info()
+        _cut_our_frames(trace)
+        if self.kernel.cancelled_by_interrupt and type(value).__name__ == "CancelledError":
+            exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
+        del value, trace
         super().showtraceback(exc_tuple, *args, **kwargs)
 
     def _showtraceback(self, etype, evalue, stb):
