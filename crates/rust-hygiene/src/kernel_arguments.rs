@@ -7,13 +7,14 @@
 use std::ffi::{OsStr, OsString};
 
 /// Spellings of our options: (as written, canonical). ipykernel also takes `--f=` and the full traitlets name.
-const OPTIONS: [(&str, &str); 6] = [
+const OPTIONS: [(&str, &str); 7] = [
     ("-f", "--connection-file"),
     ("--f", "--connection-file"),
     ("--connection-file", "--connection-file"),
     ("--IPKernelApp.connection_file", "--connection-file"),
     ("--python", "--python"),
     ("--log", "--log"),
+    ("--set", "--set"),
 ];
 
 /// Returns the arguments as they are unless the first one is `kernel`; then our options, `--`, and the unknown rest.

@@ -35,6 +35,11 @@ pub struct KernelArgs {
     #[arg(long, value_name = "FILE", overrides_with = "log")]
     pub log: Option<PathBuf>,
 
+    /// A setting for this kernel alone, above files and environment: `--set badge=warn`. May be given more than once;
+    /// docs/configuration.md lists the keys.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
     /// Anything else, for example `--HistoryManager.enabled=False`: handed to IPython, never a reason not to start.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     pub ipython_args: Vec<String>,
@@ -45,7 +50,7 @@ pub struct KernelArgs {
 /// # Errors
 /// When the kernel cannot start: no connection file, no interpreter to name, a port in use.
 pub fn run(args: KernelArgs) -> anyhow::Result<()> {
-    let (config, problems) = configuration::load(Vec::new());
+    let (config, problems) = configuration::load(pairs(&args.set));
     start_log(
         args.log.as_deref().or(config.log.file.as_deref()),
         config.log.level,
@@ -86,6 +91,15 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(serve(setup, &connection))
+}
+
+/// `KEY=VALUE` cut at the first `=`. A setting without one has an empty value, which the configuration then complains of.
+fn pairs(settings: &[String]) -> Vec<(String, String)> {
+    settings
+        .iter()
+        .map(|setting| setting.split_once('=').unwrap_or((setting, "")))
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .collect()
 }
 
 async fn serve(mut setup: Setup, connection: &ConnectionFile) -> anyhow::Result<()> {
@@ -156,4 +170,19 @@ fn start_log(file: Option<&Path>, level: LogLevel) -> anyhow::Result<()> {
         None => log.with_writer(std::io::stderr).init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_cut_at_its_first_equals_sign() {
+        let given = ["badge=warn", "python = /a=b", "measure"].map(str::to_owned);
+        let expected = [("badge", "warn"), ("python", "/a=b"), ("measure", "")];
+        assert_eq!(
+            pairs(&given),
+            expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        );
+    }
 }
