@@ -15,6 +15,7 @@ use meter::Before;
 use meter::Reading;
 use policy::CellFlags;
 use policy::Config;
+use policy::Effective;
 use serde_json::json;
 use std::time::Duration;
 use std::time::Instant;
@@ -67,6 +68,17 @@ pub(crate) struct Closing {
     reply: CellReply,
     reading: Option<Reading>,
     explained: Option<Facts>,
+}
+
+/// Metadata of an `execute_reply`: ipykernel's fields, and the record.
+#[derive(serde::Serialize)]
+struct ReplyMetadata<'a> {
+    started: &'a str,
+    dependencies_met: bool,
+    engine: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rust_hygiene: Option<&'a CellRecord>,
 }
 
 impl Closing {
@@ -294,24 +306,28 @@ impl Kernel {
             explained,
         } = closing;
         cell.overhead += cell.work_began.elapsed();
-        let mut metadata = json!({
-            "started": cell.started,
-            "dependencies_met": true,
-            "engine": self.setup.session,
-            "status": reply.envelope.status,
-        });
-        if let Some(reading) = reading {
-            let record = self.record(&cell, &reply, reading, explained);
-            self.show(&cell, &record);
-            match serde_json::to_value(&record) {
-                Ok(record) => metadata["rust_hygiene"] = record,
-                Err(error) => tracing::error!(%error, "a record that cannot be written"),
-            }
+        let record = reading.map(|reading| self.record(&cell, &reply, reading, explained));
+        if let Some(record) = &record {
+            self.show(&cell, record);
         }
+        let metadata = ReplyMetadata {
+            started: &cell.started,
+            dependencies_met: true,
+            engine: &self.setup.session,
+            status: &reply.envelope.status,
+            rust_hygiene: record.as_ref(),
+        };
+        let metadata = serde_json::to_vec(&metadata).map_or_else(
+            |error| {
+                tracing::error!(%error, "a record that cannot be written");
+                crate::publish::EMPTY
+            },
+            Bytes::from,
+        );
         self.reply_raw(
             &cell.request,
             "execute_reply",
-            to_bytes(&metadata),
+            metadata,
             reply.content,
             Vec::new(),
         );
@@ -363,6 +379,9 @@ impl Kernel {
     }
 
     fn show(&self, cell: &Cell, record: &CellRecord) {
+        if matches!(self.setup.badge, Effective::Off | Effective::Metadata) {
+            return; // before anything is formatted
+        }
         let options = self.badge_options();
         let flags = CellFlags {
             silent: cell.content.silent,
