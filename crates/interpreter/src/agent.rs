@@ -28,6 +28,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "frameworks.py",
     "holders.py",
     "hygiene.py",
+    "interrupts.py",
     "kernel.py",
     "kinds.py",
     "main.py",

@@ -7,6 +7,7 @@ from .answers import Answers
 from .asking import Asking
 from .cells import Cells
 from .channel import ChannelClosed, _exit, dumps
+from .interrupts import Interrupts, cares_for_interrupts
 from .replies import Request, error_reply, text_of
 from .serve import Server
 from .session import Session, Socket
@@ -14,7 +15,7 @@ from .session import Session, Socket
 log = logging.getLogger("rust_hygiene")
 
 
-class IPythonKernel(Cells, Answers, Asking):
+class IPythonKernel(Cells, Interrupts, Answers, Asking):
     """The façade. Its names are ipykernel's where a library is known to look for them."""
 
     implementation = "rust-hygiene"
@@ -37,17 +38,15 @@ class IPythonKernel(Cells, Answers, Asking):
         self.shell = None
         self.facts = None
         self.log = log
-        self.interrupts = 0
         self._allow_stdin = False
         self._raw_headers = {}
         self._backlog = []
         self._cell_task = None
+        self._cells = 0  # how many have begun
         self._count_before = 0
         self._comms = None
-        self.in_user_code = False
-        self.cancelled_by_interrupt = False
-        self._interrupt_pending = False
         self._handling = False
+        self._init_interrupts()
         kinds = "execute complete inspect is_complete history kernel_info comm_info connect shutdown interrupt".split()
         self.shell_handlers = {f"{kind}_request": self.handle for kind in kinds}
         self.shell_handlers.update({kind: self.handle for kind in ("comm_open", "comm_msg", "comm_close")})
@@ -275,11 +274,7 @@ class IPythonKernel(Cells, Answers, Asking):
         try:
             if answer is None:
                 raise ValueError(f"unknown request {kind!r}")
-            self.in_user_code = True  # repr, __dir__ and properties of the user's objects may run
-            try:
-                reply = answer(content)
-            finally:
-                self.in_user_code = self._cell_task is not None
+            reply = self._answer(answer, content)
         except KeyboardInterrupt:
             reply = error_reply("KeyboardInterrupt", "")
         except BaseException as error:
@@ -287,3 +282,11 @@ class IPythonKernel(Cells, Answers, Asking):
                 log.debug("%s failed", kind, exc_info=True)
             reply = error_reply(type(error).__name__, text_of(error))
         self._reply(request.id, reply_kind, reply)
+
+    @cares_for_interrupts
+    def _answer(self, answer, content):
+        self.in_user_code = True  # repr, __dir__ and properties of the user's objects may run
+        try:
+            return answer(content)
+        finally:
+            self.in_user_code = self._cell_task is not None
