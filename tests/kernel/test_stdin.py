@@ -101,6 +101,15 @@ def test_an_answer_that_nobody_asked_for_is_forgotten(kernel, value):
 
 
 @ours
+def test_a_dictionary_does_not_answer_a_question(kernel):
+    """Colab's page talks to its own kernel so; ipykernel takes it for what the person entered."""
+    cell, _ = ask(kernel, "print(input('Name? '))")
+    kernel.answer_input({"type": "colab_reply", "data": None})
+    kernel.answer_input("Ada")
+    assert kernel.collect(cell).stdout == "Ada\n"
+
+
+@ours
 @pytest.mark.parametrize("raw", [b"[]", b"nonsense", b"{}"])
 def test_a_malformed_answer_does_not_end_the_kernel(kernel, raw):
     kernel.send("stdin", "input_reply", raw_content=raw)
