@@ -196,19 +196,26 @@ class Channels:
         return message
 
     def take(self, wanted, what):
-        """The first unread message that is `wanted`."""
+        """The first unread message that is `wanted`; it stops being unread."""
+        found = self.wait(wanted, PATIENCE)
+        assert found, f"no {what}; unread {self.unread}; {self.server.situation()}"
+        self.unread.remove(found)
+        return found
+
+    def wait(self, wanted, seconds):
+        """The first message that is `wanted`, or None; it stays unread."""
+        deadline = time.monotonic() + seconds
         looked_at = 0
         while True:
-            for index in range(looked_at, len(self.unread)):
-                if wanted(self.unread[index]):
-                    return self.unread.pop(index)
+            for message in self.unread[looked_at:]:
+                if wanted(message):
+                    return message
             looked_at = len(self.unread)
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 raw = json.loads(self.socket.recv())
-            except (OSError, websocket.WebSocketException) as error:
-                raise TimeoutError(
-                    f"no {what}: {error}; unread {self.unread}; {self.server.situation()}"
-                ) from error
+            except websocket.WebSocketTimeoutException:
+                return None
             names = ("channel", "header", "parent_header", "metadata", "content")
             self.unread.append(Message(*(raw[name] for name in names)))
 
