@@ -173,6 +173,7 @@ class Channels:
 
     def __init__(self, server, kernel_id, origin=None):
         self.session = uuid.uuid4().hex
+        self.kernel_id = kernel_id
         url = f"ws://localhost:{server.port}/api/kernels/{kernel_id}/channels"
         self.server = server
         self.socket = websocket.create_connection(

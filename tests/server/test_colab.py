@@ -123,7 +123,7 @@ def test_another_web_page_is_kept_out(server, channels):
     answer = server.http("GET", f"/api/kernelspecs?token={server.token}", Origin="https://evil.example")
     assert answer.headers.get("access-control-allow-origin") in (None, ORIGIN)
     cookie = answer.headers["set-cookie"].partition(";")[0]
-    kernel_id = server.api("GET", "kernels")[0]["id"]
+    kernel_id = channels.kernel_id
     url = f"ws://localhost:{server.port}/api/kernels/{kernel_id}/channels"
     websocket.create_connection(url, cookie=cookie, origin=ORIGIN, timeout=PATIENCE).close()
     with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
@@ -147,6 +147,22 @@ def test_a_cell_of_colab_gets_its_output_and_a_badge(channels):
     assert re.search(r"RAM \+4[78]", badge.content["data"]["text/plain"]), badge
     assert "held" in badge.content["data"]["text/html"]
     assert [one["name"] for one in record_of(exchange)["variables"]] == ["held"]
+
+
+def badges_without_a_session(server):
+    kernel_id = server.api("POST", "kernels", {"name": "python3"})["id"]
+    with Channels(server, kernel_id, ORIGIN) as channels:
+        return channels.execute("held = bytearray(50_000_000)").of("display_data")
+
+
+def test_a_kernel_without_a_session_shows_badges_too(server):
+    (badge,) = badges_without_a_session(server)
+    assert "RAM" in badge.content["data"]["text/plain"]
+
+
+def test_whoever_wants_no_badges_gets_none(tmp_path):
+    with running(tmp_path, env={"RUST_HYGIENE_BADGE": "off"}) as server:
+        assert badges_without_a_session(server) == []
 
 
 def test_every_request_may_carry_more_than_the_protocol_has(channels):
@@ -195,7 +211,7 @@ def test_a_widget_can_be_moved(channels):
 
 
 def test_a_cell_is_interrupted_and_the_kernel_restarted(server, channels):
-    kernel_id = server.api("GET", "kernels")[0]["id"]
+    kernel_id = channels.kernel_id
     cell = channels.send("shell", "execute_request", {"code": "print('on', flush=True)\nwhile True: pass"})
     channels.take(lambda m: m.type == "stream", "a sign of life")
     url = f"/api/kernels/{kernel_id}"

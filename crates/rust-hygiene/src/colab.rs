@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::configuration;
 use crate::kernelspec::{self, DEFAULT_NAME, NewSpec};
 use crate::output;
 use crate::probe::{self, Depth, Facts};
@@ -68,7 +69,7 @@ pub fn run(args: ColabArgs) -> Result<ExitCode> {
         program: std::env::current_exe().context("cannot tell the path of this program")?,
         python: Some(python.clone()),
         display_name: None,
-        env: Vec::new(),
+        env: badges(),
     };
     let plan = Plan {
         kernel_json: spec.to_json()?,
@@ -98,6 +99,16 @@ pub fn run(args: ColabArgs) -> Result<ExitCode> {
         welcome,
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A person looks at this server's notebooks, so `auto` means badges, also for a kernel that is started without a session.
+fn badges() -> Vec<(String, String)> {
+    let (config, _) = configuration::load(Vec::new());
+    let is_open = config.badge == policy::BadgeMode::Auto;
+    is_open
+        .then(|| ("RUST_HYGIENE_BADGE".to_owned(), "output".to_owned()))
+        .into_iter()
+        .collect()
 }
 
 /// Fails if the interpreter has no jupyter_server. `known` is what it said already.
