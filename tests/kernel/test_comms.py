@@ -2,7 +2,7 @@
 
 import pytest
 
-ours = pytest.mark.ours
+from frontend import KERNEL, PATIENCE
 
 
 def test_a_comm_of_comm_and_one_of_ipykernel_both_speak(kernel):
@@ -235,6 +235,38 @@ def got(message):
     texts = {m.content["name"]: m.content["text"] for m in said if m.type == "stream"}
     assert texts == {"stdout": "printed\n", "stderr": "complained\n"}
     assert {"display_data", "comm_msg"} <= {m.type for m in said}
+
+
+def test_an_interrupt_ends_a_callback_and_nothing_else(kernel):
+    code = """
+import time
+from comm import create_comm
+spins = create_comm('spins')
+@spins.on_msg
+def got(message):
+    print('spinning', flush=True)
+    while True: time.sleep(0.01)
+"""
+    (opened,) = kernel.execute_ok(code).of("comm_open")
+    request = kernel.send("shell", "comm_msg", {"comm_id": opened.content["comm_id"], "data": {}})
+    kernel.wait_for_stream(request, "spinning\n")
+    kernel.interrupt_by_signal() if KERNEL == "python3" else kernel.interrupt_by_message()
+    said = kernel.take_until_idle(request)
+    assert [m.content["text"] for m in said if m.type == "stream"] == ["spinning\n"]
+    assert kernel.execute_ok("print('alive')").stdout == "alive\n"
+    kernel.execute_ok("spins.close()")
+
+
+def test_exit_in_a_callback_ends_the_kernel(start_kernel):
+    kernel = start_kernel()
+    code = (
+        "from comm import create_comm\nleaves = create_comm('leaves')\nleaves.on_msg(lambda message: exit())"
+    )
+    (opened,) = kernel.execute_ok(code).of("comm_open")
+    kernel.send("shell", "comm_msg", {"comm_id": opened.content["comm_id"], "data": {}})
+    kernel.manager.provisioner.process.wait(PATIENCE)
+    kernel.assert_all_gone()
+    kernel.kill()
 
 
 AWAITS = """
