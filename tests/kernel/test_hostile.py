@@ -270,6 +270,7 @@ def test_a_replayed_message_and_a_wrong_signature_run_nothing(kernel):
 def test_answers_to_no_question_are_forgotten(kernel):
     for _ in range(1000):
         kernel.answer_input("unasked")
+    kernel.wait_until_stdin_is_read()
     request = kernel.start("input('? ')", allow_stdin=True)
     kernel.recv_stdin_request()
     kernel.answer_input("asked")

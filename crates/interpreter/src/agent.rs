@@ -27,6 +27,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "facts.py",
     "frameworks.py",
     "holders.py",
+    "hooks.py",
     "hygiene.py",
     "interrupts.py",
     "kernel.py",

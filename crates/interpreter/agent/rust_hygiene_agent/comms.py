@@ -8,9 +8,12 @@ log = logging.getLogger("rust_hygiene")
 
 def connect(kernel, comm):
     """Makes the module `comm` build comms that speak through `kernel`. Called when it is imported."""
+    the_kernel = kernel
 
     class Comm(comm.base_comm.BaseComm):
         """A comm whose messages go to the front."""
+
+        kernel = the_kernel
 
         def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
             """Publishes one message of this comm."""

@@ -6,7 +6,7 @@ import os
 from .answers import Answers
 from .asking import Asking
 from .cells import Cells
-from .channel import ChannelClosed, _exit, dumps
+from .channel import ChannelClosed, _exit, dumps, flat
 from .interrupts import Interrupts, cares_for_interrupts
 from .replies import Request, error_reply, text_of
 from .serve import Server
@@ -140,7 +140,9 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
         raw = self._raw_headers.get(parent.get("msg_id"))
         if raw is None and parent:
             raw = dumps(parent)
-        self.send_raw(kind, raw or b"", dumps(metadata) if metadata else b"{}", dumps(content), buffers or ())
+        data = dumps(content, strict=True)
+        buffers = [flat(buffer) for buffer in buffers] if buffers else ()
+        self.send_raw(kind, raw or b"", dumps(metadata) if metadata else b"{}", data, buffers)
 
     def send_raw(self, kind, parent, metadata, content, buffers=()):
         """Sends a message on iopub whose parts are JSON already."""
