@@ -34,6 +34,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "names.py",
     "profile.py",
     "replies.py",
+    "routing.py",
     "serve.py",
     "session.py",
     "shell.py",

@@ -92,6 +92,7 @@ impl Kernel {
                 let (metadata, content, facts) = (next(), next(), next());
                 self.replied(envelope, metadata, content, &facts, sections.collect());
             }
+            "parent" => self.text_parent = Some(next()),
             "facts" => self.explained(&next()),
             "input_request" => self.input_request(next()),
             "ask" => self.tell(&envelope.what),
@@ -126,7 +127,9 @@ impl Kernel {
         content: Bytes,
         buffers: Vec<Bytes>,
     ) {
-        if let Some(cell) = &mut self.cell {
+        if let Some(cell) = &mut self.cell
+            && (parent.is_empty() || parent == cell.request.origin.header)
+        {
             match kind {
                 "clear_output" => {
                     let clear: ClearOutput = serde_json::from_slice(&content).unwrap_or_default();

@@ -95,6 +95,7 @@ class Channel:
         self._lock = threading.RLock()
         self._main = threading.main_thread().ident
         self._busy = 0
+        self.sender = None  # the thread that is sending
         self._deferred = None
         self._pending = memoryview(b"")
         self._fionread = bytearray(4)
@@ -161,25 +162,31 @@ class Channel:
 
     def settle(self):
         """Returns when the front has taken everything that was printed so far."""
-        self._guarded(self._barrier)
+        self.guarded(self._barrier)
 
     def send(self, envelope, *sections):
         """Sends one frame. `envelope` is a dict, the sections are bytes-like."""
-        self._guarded(self._send, envelope, sections)
+        self.guarded(self._send, envelope, sections)
 
     def _send(self, envelope, sections):
         self._barrier()
         self._write([dumps(envelope), *sections])
 
-    def _guarded(self, function, *arguments):
+    def guarded(self, function, *arguments):
+        """Calls it while no other thread sends, and no interrupt raises in this one."""
         if _getpid() != self._pid:
-            return  # a forked child has no front
-        main = _thread_id() == self._main
+            return None  # a forked child has no front
+        me = _thread_id()
+        main = me == self._main
         if main:
             self._busy += 1
         try:
             with self._lock:
-                function(*arguments)
+                outer, self.sender = self.sender, me
+                try:
+                    return function(*arguments)
+                finally:
+                    self.sender = outer
         finally:
             if main:
                 self._leave()

@@ -8,8 +8,10 @@ from .asking import Asking
 from .cells import Cells
 from .channel import ChannelClosed, _exit, dumps
 from .replies import Request, error_reply, text_of
+from .routing import header_of
 from .serve import Server
 from .session import Session, Socket
+from .streams import make_careful
 
 log = logging.getLogger("rust_hygiene")
 
@@ -35,6 +37,10 @@ class IPythonKernel(Cells, Answers, Asking):
         self.later = None
         self.server = Server(channel, self.readable)
         self.shell = None
+        self.streams = None
+        self.raw_parent = (
+            None  # the request that the front takes text of the pipes for, while that is certain
+        )
         self.facts = None
         self.log = log
         self.interrupts = 0
@@ -147,7 +153,21 @@ class IPythonKernel(Cells, Answers, Asking):
         """Sends a message on iopub whose parts are JSON already."""
         self.channel.send({"op": "publish", "type": kind}, parent, metadata, content, *buffers)
 
+    def be_careful(self):
+        """From now on each print looks at the request that it belongs to."""
+        if self.streams:
+            streams, self.streams = self.streams, None
+            make_careful(streams, self)
+
+    def route_raw_text(self, parent):
+        """Tells the front that text of the pipes belongs to `parent` from now on."""
+        header = header_of(parent)
+        self.raw_parent = parent if "header" in parent else {"header": header}
+        self.channel.send({"op": "parent"}, self._raw_headers.get(header.get("msg_id")) or dumps(header))
+
     def _reply(self, request_id, kind, content, facts=None, **envelope):
+        if self._cell_task is None:
+            self.raw_parent = None  # the front may begin with the next request when it has this
         self.channel.send(
             {"op": "reply", "id": request_id, "type": kind, **envelope},
             b"{}",
@@ -178,7 +198,8 @@ class IPythonKernel(Cells, Answers, Asking):
     def _set_parent(self, parent):
         """Makes `parent` the request of outputs; of all outputs, unless a cell is running that goes on meanwhile."""
         if self._cell_task is None:
-            self.shell.set_parent(parent)
+            self.raw_parent = parent
+            self.shell.take_parent(parent)
         else:
             self.shell.set_thread_parent(parent)
 

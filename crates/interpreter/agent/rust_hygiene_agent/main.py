@@ -46,6 +46,7 @@ def _serve(config, channel, keep_compiled):
     from .streams import pair
 
     kernel = IPythonKernel(channel, config)
+    kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
     signal.signal(signal.SIGINT, kernel.on_sigint)
     sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file]
     if config.get("session_name"):
@@ -63,7 +64,10 @@ def _serve(config, channel, keep_compiled):
     traits.IPKernelApp.connection_file = kernel.connection_file
     install(kernel)
     shell = ZMQInteractiveShell.instance(config=traits, kernel=kernel, compiler_class=XCachingCompiler)
-    kernel.shell = stdout._shell = stderr._shell = shell
+    kernel.shell = stdout.shell = stderr.shell = shell
+    kernel.streams = (stdout, stderr)
+    if kernel.server.loop is not None:
+        kernel.be_careful()
     if os.environ.get("JPY_SESSION_NAME"):
         shell.user_ns["__session__"] = os.environ["JPY_SESSION_NAME"]
     builtins.input = kernel.raw_input

@@ -25,6 +25,7 @@ class Server:
         self._marked = False
         self._taking = False
         self.loop = None
+        self.loop_made = None  # called when there is one
         self.exiting = False
 
     # ------------------------------------------------------------------ idle work
@@ -61,6 +62,8 @@ class Server:
             due, function = self._idle
             self._handle = self.loop.call_later(max(0.0, due - time.monotonic()), function)
             self._idle = None
+        if self.loop_made is not None:
+            self.loop_made()
 
     def _mark(self, running):
         """Lets asyncio believe that the loop runs, as it will when this cell is over."""

@@ -20,6 +20,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
 from traitlets import Any, CBool, CBytes, Instance, Type, default
 
+from .routing import Parented
+
 # What a history manager knows of the running session, beside its file.
 _HISTORY_OF_SESSION = (
     "input_hist_parsed",
@@ -62,7 +64,7 @@ def _base64_images(data):
     }
 
 
-class _Routed:
+class _Routed(Parented):
     """What outputs share: the request that they belong to, and hooks of the calling thread."""
 
     def _init_routing(self):
@@ -77,14 +79,6 @@ class _Routed:
     def pub_socket(self):
         """The façade of the iopub socket."""
         return self.shell.kernel.iopub_socket
-
-    @property
-    def parent_header(self):
-        """Header of the request in hand."""
-        return self.shell.parent_header.get("header", {})
-
-    def set_parent(self, parent):
-        """Kept for libraries: the shell keeps the parent of all outputs."""
 
     @property
     def _hooks(self):
@@ -107,14 +101,14 @@ class _Routed:
     def _emit(self, kind, content):
         kernel = self.shell.kernel
         if self._hooks:
-            message = kernel.session.msg(kind, content, parent=self.shell.parent_header)
+            message = kernel.session.msg(kind, content, parent=self.parent_header)
             for hook in self._hooks:
                 message = hook(message)
                 if message is None:
                     return
             kernel.session.send(None, message)
             return
-        kernel.publish(kind, content)
+        kernel.publish(kind, content, parent=self.parent_header)
 
 
 class ZMQDisplayPublisher(_Routed, DisplayPublisher):
@@ -392,12 +386,17 @@ class ZMQInteractiveShell(InteractiveShell):
 
     @parent_header.setter
     def parent_header(self, parent):
+        self.set_parent(parent)
+
+    def take_parent(self, parent):
+        """Makes a request of the front's the one in hand."""
         self._parent.set(parent)
         self._parent_of_last_cell = parent
 
     def set_parent(self, parent):
-        """Makes `parent` the request of all outputs from now on."""
-        self.parent_header = parent
+        """Makes `parent` the request of all outputs from now on; also of what C code and subprocesses print."""
+        self.take_parent(parent)
+        self.kernel.route_raw_text(parent)
 
     def get_parent(self):
         """The request that the calling thread's output belongs to."""
@@ -405,6 +404,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def set_thread_parent(self, parent):
         """Routes the calling thread's output to `parent`; returns a token for `reset_thread_parent`."""
+        self.kernel.be_careful()
         return self._parent.set(parent)
 
     def reset_thread_parent(self, token):

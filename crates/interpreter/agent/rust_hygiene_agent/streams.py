@@ -8,9 +8,15 @@ import io
 import os
 import threading
 
+from .routing import Parented, Router
 
-class OutStream(io.TextIOWrapper):
+_write, _getpid = io.TextIOWrapper.write, os.getpid
+
+
+class OutStream(Parented, io.TextIOWrapper):
     """A line-buffered stream to the front."""
+
+    shell = None
 
     def __init__(self, fd, name):
         super().__init__(
@@ -21,8 +27,8 @@ class OutStream(io.TextIOWrapper):
         )
         self._name = name
         self._pid = os.getpid()
-        self._shell = None
         self._local = threading.local()
+        self._has_hooks = False
 
     @property
     def name(self):
@@ -43,14 +49,6 @@ class OutStream(io.TextIOWrapper):
     # ipykernel's names
 
     @property
-    def parent_header(self):
-        """Header of the request that output of the calling thread belongs to."""
-        return self._shell.parent_header.get("header", {}) if self._shell is not None else {}
-
-    def set_parent(self, parent):
-        """Kept for libraries: the parent of all output is the shell's."""
-
-    @property
     def _hooks(self):
         if not hasattr(self._local, "hooks"):
             self._local.hooks = []
@@ -59,7 +57,13 @@ class OutStream(io.TextIOWrapper):
     def register_hook(self, hook):
         """Registers a transformer of stream messages of the calling thread."""
         self._hooks.append(hook)
-        self.__class__ = HookedOutStream
+        self._has_hooks = True
+        self.given_parent()
+
+    def given_parent(self):
+        """Each write must look now."""
+        self.shell.kernel.be_careful()
+        self.__dict__.pop("write", None)
 
     def unregister_hook(self, hook):
         """Removes it; True if it was there."""
@@ -68,24 +72,6 @@ class OutStream(io.TextIOWrapper):
             return True
         except ValueError:
             return False
-
-
-class HookedOutStream(OutStream):
-    """A stream on which a hook was registered: each write becomes a message that the hooks may change or take."""
-
-    def write(self, text):
-        """Writes, or hands a message to the hooks of the calling thread."""
-        hooks = self._hooks
-        if not hooks or self._shell is None:
-            return super().write(text)
-        session, parent = self._shell.kernel.session, self._shell.parent_header
-        message = session.msg("stream", {"name": self._name, "text": text}, parent=parent)
-        for hook in hooks:
-            message = hook(message)
-            if message is None:
-                return len(text)
-        session.send(None, message)
-        return len(text)
 
 
 # The two outputs are two pipes, and the front cannot know in which order they were written. So whoever writes to the one
@@ -117,9 +103,71 @@ class OutAfterErr(OutStream):
         return self.write(text)
 
 
+class CarefulStream(OutStream):
+    """Either stream once text may belong to another request than the one in hand, or a hook may want it."""
+
+    _turn = None
+    _router = None
+
+    def write(self, text):
+        """Writes, or sends a message that names its parent."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        kernel = self.shell.kernel
+        if _getpid() == self._pid and not self._is_raw(kernel.raw_parent):
+            return self._send(kernel, text)
+        turn = self._turn
+        if turn[0] is not self:
+            self.settle()
+            turn[0] = self
+        return _write(self, text)
+
+    def _use_shortcut(self):
+        """Gives this stream a `write` that asks only what has to be asked: nobody has given it a parent or a hook yet."""
+        shell, kernel, turn = self.shell, self.shell.kernel, self._turn
+        parent_of_context, raw, carefully = shell._parent.get, super().write, self.write
+
+        def write(text):
+            if parent_of_context(shell._parent_of_last_cell) is kernel.raw_parent and turn[0] is self:
+                return raw(text)
+            return carefully(text)
+
+        self.write = write
+
+    def _is_raw(self, raw_parent):
+        if self._has_hooks and self._hooks:
+            return False
+        return raw_parent is not None and self.parent_header is raw_parent["header"]
+
+    def _send(self, kernel, text):
+        hooks = self._hooks if self._has_hooks else ()
+        header = self.parent_header
+        if not hooks:
+            self._router.write(self._name, header, text)
+            return len(text)
+        message = kernel.session.msg("stream", {"name": self._name, "text": text}, parent=header)
+        for hook in hooks:
+            message = hook(message)
+            if message is None:
+                return len(text)
+        kernel.session.send(None, message)
+        return len(text)
+
+
 def pair(settle):
     """stdout and stderr. `settle` returns when the front has taken all that was printed so far."""
     stdout, stderr = OutStream(1, "stdout"), ErrStream(2, "stderr")
     stdout.settle = stderr.settle = settle
     stderr.stdout = stdout
     return stdout, stderr
+
+
+def make_careful(streams, kernel):
+    """From now on each write to these streams looks at its parent."""
+    router, turn = Router(kernel), [None]
+    for stream in streams:
+        stream._router, stream._turn = router, turn
+        stream.__class__ = CarefulStream
+        if stream._own is None and not stream._has_hooks:
+            stream._use_shortcut()
+    kernel.channel.flushers.append(router.flush)
