@@ -24,6 +24,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "compat.py",
     "compiler.py",
     "describe.py",
+    "door.py",
     "facts.py",
     "frameworks.py",
     "holders.py",
@@ -41,6 +42,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "sizing.py",
     "stand_in.py",
     "streams.py",
+    "subshells.py",
 ];
 
 /// The JSON that the boot code reads: sources, their hash (which names the bytecode cache) and the agent's configuration.

@@ -16,6 +16,8 @@ mod publish;
 mod requests;
 mod run;
 mod setup;
+mod stdin;
+mod subshells;
 
 pub use run::Ended;
 pub use run::Kernel;

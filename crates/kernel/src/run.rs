@@ -6,6 +6,8 @@ use crate::cell::Closing;
 use crate::death::Life;
 use crate::measure::Slot;
 use crate::measure::Usage;
+use crate::stdin::Question;
+use crate::subshells::Subshells;
 use bytes::Bytes;
 use interpreter::Interpreter;
 use std::collections::HashMap;
@@ -55,8 +57,11 @@ pub struct Kernel {
     pub(crate) ledger: ledger::Session,
     /// Requests for the kernel's info that came before Python said its version.
     pub(crate) curious: Vec<Incoming>,
-    /// True while an `input_request` waits for its answer.
-    pub(crate) asked_for_input: bool,
+    /// Questions to the person that wait for their answer.
+    pub(crate) questions: Vec<Question>,
+    pub(crate) subshells: Subshells,
+    /// Ids of requests that go from one shell to another: their `busy` has been published.
+    pub(crate) moved: Vec<String>,
     /// True once the end was asked for.
     pub(crate) ending: Option<Ended>,
     pub(crate) notices: Vec<String>,
@@ -92,7 +97,9 @@ impl Kernel {
             usage: Usage::default(),
             ledger,
             curious: Vec::new(),
-            asked_for_input: false,
+            questions: Vec::new(),
+            subshells: Subshells::default(),
+            moved: Vec::new(),
             ending: None,
             notices,
             greeting: None,

@@ -18,6 +18,8 @@ _clock, _cpu_clock = time.perf_counter, time.process_time
 class Cells:
     """The part of the kernel that runs cells. `in_user_code` is true while an interrupt may raise."""
 
+    _drop_interrupt = int  # does nothing; a subshell drops what another thread was to raise in it
+
     def _execute(self, request):
         content = request.message["content"]
         problem = check_execute(content)
@@ -62,6 +64,7 @@ class Cells:
                 result = shell.run_cell(code, **arguments)
             finally:
                 self.in_user_code = False
+                self._drop_interrupt()
         except (
             BaseException
         ) as error:  # IPython catches what user code raises: this is a late interrupt or a broken hook
@@ -103,6 +106,7 @@ class Cells:
             failure = error
         finally:
             self.in_user_code = False
+            self._drop_interrupt()
             self._cell_task = None
         if result is not None:
             self._guarded(shell.events.trigger, "post_execute")
@@ -152,7 +156,10 @@ class Cells:
                 "engine_info": {"engine_uuid": self.ident, "engine_id": -1, "method": "execute"},
             }
         del result, error, failure
-        reply["execution_count"] = shell.execution_count - 1
+        # other cells may have counted meanwhile
+        reply["execution_count"] = (
+            self._count_before if stored and self.subshells else shell.execution_count - 1
+        )
         reply["user_expressions"] = {}
         if reply["status"] == "ok":
             reply["user_expressions"] = (
@@ -185,6 +192,7 @@ class Cells:
             return None
         finally:
             self.in_user_code = outer
+            self._drop_interrupt()
 
     def settle(self):
         """Does what start-up left for later; once, in the first idle moment or when something needs it."""

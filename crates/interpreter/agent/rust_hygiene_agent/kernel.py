@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 
 from .answers import Answers
 from .asking import Asking
@@ -22,7 +23,7 @@ class IPythonKernel(Cells, Answers, Asking):
     implementation = "rust-hygiene"
     language = "python"
     eventloop = None
-    _supports_kernel_subshells = False
+    _supports_kernel_subshells = True
 
     def __init__(self, channel, config):
         self.channel = channel
@@ -45,6 +46,7 @@ class IPythonKernel(Cells, Answers, Asking):
         self.log = log
         self.interrupts = 0
         self._allow_stdin = False
+        self.subshells = {}
         self._raw_headers = {}
         self._backlog = []
         self._cell_task = None
@@ -137,6 +139,16 @@ class IPythonKernel(Cells, Answers, Asking):
 
     def do_one_iteration(self):
         """Kept for libraries: the front serves all channels at any time."""
+
+    @property
+    def here(self):
+        """The subshell whose thread this is, or this."""
+        if self.subshells:
+            me = threading.get_ident()
+            for subshell in list(self.subshells.values()):
+                if subshell.thread.ident == me:
+                    return subshell
+        return self
 
     # ------------------------------------------------------------------ to the front
 
@@ -278,7 +290,7 @@ class IPythonKernel(Cells, Answers, Asking):
     def _remember(self, request):
         self._raw_headers[request.message["msg_id"]] = request.raw_header
         if len(self._raw_headers) > 256:
-            del self._raw_headers[next(iter(self._raw_headers))]
+            self._raw_headers.pop(next(iter(self._raw_headers)), None)
 
     def handle(self, request):
         """Answers one request with exactly one reply."""
@@ -301,6 +313,7 @@ class IPythonKernel(Cells, Answers, Asking):
                 reply = answer(content)
             finally:
                 self.in_user_code = self._cell_task is not None
+                self._drop_interrupt()
         except KeyboardInterrupt:
             reply = error_reply("KeyboardInterrupt", "")
         except BaseException as error:

@@ -75,6 +75,7 @@ class Server:
 
     def serve(self):
         """Serves until `exiting`."""
+        self._main = threading.get_ident()
         while not self.exiting:
             if self.loop is None and "asyncio" in sys.modules:
                 self._make_loop()
@@ -95,6 +96,8 @@ class Server:
             except Exception:
                 log.warning("work in an idle moment failed", exc_info=True)
             return
+        if "asyncio" in sys.modules:
+            return  # another thread imported it: the loop takes what has come
         self._taking = True
         try:
             self._take()

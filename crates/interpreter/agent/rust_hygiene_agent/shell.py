@@ -232,6 +232,13 @@ class KernelMagics(Magics):
         )
 
     @line_magic
+    def subshell(self, line):
+        """Prints in which subshell this cell runs, and which there are."""
+        from .subshells import describe
+
+        print(describe(self.shell.kernel))
+
+    @line_magic
     def qtconsole(self, line):
         """Opens a qtconsole connected to this kernel."""
         import subprocess
@@ -437,7 +444,7 @@ class ZMQInteractiveShell(InteractiveShell):
         """Shows an exception; a coroutine that an interrupt cancelled shows KeyboardInterrupt, as blocking code does."""
         _, value, trace = exc_tuple or sys.exc_info()
         _cut_our_frames(trace)
-        if self.kernel.cancelled_by_interrupt and type(value).__name__ == "CancelledError":
+        if self.kernel.here.cancelled_by_interrupt and type(value).__name__ == "CancelledError":
             exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
         del value, trace
         super().showtraceback(exc_tuple, *args, **kwargs)
@@ -466,9 +473,10 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def system_piped(self, cmd):
         """`!cmd`: as IPython's, and an interrupt of the command interrupts the cell (IPython issue 13161)."""
-        before = self.kernel.interrupts
+        here = self.kernel.here
+        before = here.interrupts
         super().system_piped(cmd)
-        if self.kernel.interrupts != before:
+        if here.interrupts != before:
             raise KeyboardInterrupt
 
     system = system_piped
