@@ -95,6 +95,7 @@ impl Kernel {
             "facts" => self.explained(&next()),
             "input_request" => self.input_request((envelope.id > 0).then_some(envelope.id), next()),
             "elsewhere" => self.move_comm(envelope.id, &envelope.what),
+            "where" => self.tell_why_it_goes_on(&envelope.what),
             "ask" => self.tell(&envelope.what),
             "async" => {
                 if !self.subshells.waits_for_events(envelope.id)

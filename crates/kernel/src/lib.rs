@@ -11,6 +11,7 @@ mod cell;
 mod content;
 mod death;
 mod info;
+mod interrupt;
 mod measure;
 mod publish;
 mod requests;

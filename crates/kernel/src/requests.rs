@@ -169,23 +169,6 @@ impl Kernel {
         cells.into()
     }
 
-    /// Interrupts what the interpreter does for us. Nothing happens while it is idle.
-    pub(crate) fn interrupt(&mut self) {
-        self.forget_question(None);
-        if let Some(cell) = &mut self.cell
-            && !cell.was_sent()
-        {
-            cell.interrupt_when_sent();
-            return;
-        }
-        let works = self.cell.as_ref().is_some_and(Cell::is_running) || !self.forwarded.is_empty();
-        if !works {
-            self.interrupt_subshells();
-        } else if let Some(interpreter) = &self.interpreter {
-            interpreter.interrupt();
-        }
-    }
-
     fn shutdown(&mut self, request: &Incoming) {
         let content: Shutdown = serde_json::from_slice(&request.content).unwrap_or_default();
         if content.restart && self.is_older_than_us(request) {

@@ -4,6 +4,7 @@ use crate::Setup;
 use crate::cell::Cell;
 use crate::cell::Closing;
 use crate::death::Life;
+use crate::interrupt::Interrupts;
 use crate::measure::Slot;
 use crate::measure::Usage;
 use crate::stdin::Question;
@@ -59,6 +60,7 @@ pub struct Kernel {
     pub(crate) curious: Vec<Incoming>,
     /// Questions to the person that wait for their answer.
     pub(crate) questions: Vec<Question>,
+    pub(crate) interrupts: Interrupts,
     pub(crate) subshells: Subshells,
     /// Ids of requests that go from one shell to another: their `busy` has been published.
     pub(crate) moved: Vec<String>,
@@ -98,6 +100,7 @@ impl Kernel {
             ledger,
             curious: Vec::new(),
             questions: Vec::new(),
+            interrupts: Interrupts::default(),
             subshells: Subshells::default(),
             moved: Vec::new(),
             ending: None,
@@ -176,7 +179,10 @@ impl Kernel {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        [self.flush_at, self.sample_at].into_iter().flatten().min()
+        [self.flush_at, self.sample_at, self.interrupts.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn tick(&mut self) {
@@ -186,6 +192,9 @@ impl Kernel {
             if let Some(interpreter) = &mut self.interpreter {
                 interpreter.flush_text();
             }
+        }
+        if self.interrupts.due().is_some_and(|at| at <= now) {
+            self.tell_why_it_goes_on("");
         }
         if self.sample_at.is_some_and(|at| at <= now) {
             self.sample_at = Some(now + Duration::from_millis(self.setup.config.timeline_ms));

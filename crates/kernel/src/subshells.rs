@@ -156,7 +156,6 @@ impl Kernel {
         };
         subshell.deleted = true;
         let waiting = std::mem::take(&mut subshell.queue);
-        self.drop_deleted();
         for request in waiting {
             self.answer(&request, &unknown(&id));
         }

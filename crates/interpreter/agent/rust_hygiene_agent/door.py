@@ -1,9 +1,12 @@
 """The door: what the front asks for while the main thread runs a cell. A small thread waits here; it does nothing of the user's."""
 
 import _thread
+import linecache
 import logging
 import os
 import socket
+import sys
+import threading
 
 log = logging.getLogger("rust_hygiene")
 
@@ -14,7 +17,7 @@ def open_door(fd, kernel):
     """Starts the thread."""
     os.set_inheritable(fd, False)
     door = socket.socket(fileno=fd)
-    asked = {b"f": _flush, b"s": _open_subshell, b"i": _interrupt_subshells}
+    asked = {b"f": _flush, b"s": _open_subshell, b"i": _interrupt_subshells, b"w": _say_where}
 
     def serve():
         while True:
@@ -48,3 +51,15 @@ def _interrupt_subshells(kernel, _, fds):
     from .subshells import interrupt_subshells
 
     interrupt_subshells(kernel)
+
+
+def _say_where(kernel, _, fds):
+    """Tells the front which line of the person's code the main thread is in."""
+    frame = sys._current_frames().get(threading.main_thread().ident)
+    while frame is not None and frame.f_globals is not kernel.shell.user_ns:
+        frame = frame.f_back
+    place = ""
+    if frame is not None:
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        place = f"line {frame.f_lineno}: {line}" if line else f"line {frame.f_lineno}"
+    kernel.channel.send({"op": "where", "what": place})
