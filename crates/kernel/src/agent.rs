@@ -159,15 +159,10 @@ impl Kernel {
         facts: &[u8],
         buffers: Vec<Bytes>,
     ) {
-        let subshells = !self.subshells.are_none();
-        let (envelope, metadata, content, buffers) = if subshells {
-            match self.subshell_replied(envelope, metadata, content, buffers) {
-                Ok(()) => return,
-                Err(others) => others,
-            }
-        } else {
-            (envelope, metadata, content, buffers)
-        };
+        if self.subshells.have(envelope.id) {
+            self.subshell_replied(envelope, metadata, content, buffers);
+            return;
+        }
         self.forget_question(None);
         if self
             .cell

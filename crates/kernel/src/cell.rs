@@ -87,7 +87,7 @@ pub(crate) struct ReplyMetadata<'a> {
 }
 
 impl<'a> ReplyMetadata<'a> {
-    pub(crate) fn new(
+    pub(crate) fn json(
         engine: &'a str,
         started: &'a str,
         status: &'a str,
@@ -344,7 +344,7 @@ impl Kernel {
         if let Some(record) = &record {
             self.show(&cell, record);
         }
-        let metadata = ReplyMetadata::new(
+        let metadata = ReplyMetadata::json(
             &self.setup.session,
             &cell.started,
             &reply.envelope.status,

@@ -82,6 +82,15 @@ impl Subshells {
             .next()
     }
 
+    /// True if a subshell has the request with this number in hand.
+    pub(crate) fn have(&self, number: u64) -> bool {
+        self.request(number).is_some()
+            || self
+                .0
+                .iter()
+                .any(|subshell| subshell.comms.contains_key(&number))
+    }
+
     /// Sends a frame to the subshell that has the request with this number.
     pub(crate) fn send(&mut self, number: u64, sections: &[Bytes]) {
         if let Some(subshell) = self.with_task(number) {
@@ -280,14 +289,14 @@ impl Kernel {
         });
     }
 
-    /// Takes the agent's reply if it is of a subshell; otherwise gives it back.
+    /// Takes the agent's reply to a request of a subshell.
     pub(crate) fn subshell_replied(
         &mut self,
         envelope: Envelope,
         metadata: Bytes,
         content: Bytes,
         buffers: Vec<Bytes>,
-    ) -> Result<(), (Envelope, Bytes, Bytes, Vec<Bytes>)> {
+    ) {
         let comm = self
             .subshells
             .0
@@ -295,22 +304,17 @@ impl Kernel {
             .find_map(|subshell| subshell.comms.remove(&envelope.id));
         if let Some(comm) = comm {
             self.idle(&comm);
-            return Ok(());
+            return;
         }
-        let task = self
-            .subshells
-            .with_task(envelope.id)
-            .and_then(|subshell| subshell.task.as_mut());
-        let Some(task) = task else {
-            return Err((envelope, metadata, content, buffers));
-        };
-        task.answer = Some(Answer {
-            envelope,
-            metadata,
-            content,
-            buffers,
-        });
-        Ok(())
+        let subshell = self.subshells.with_task(envelope.id);
+        if let Some(task) = subshell.and_then(|subshell| subshell.task.as_mut()) {
+            task.answer = Some(Answer {
+                envelope,
+                metadata,
+                content,
+                buffers,
+            });
+        }
     }
 
     /// The agent gave a comm message back: it is for `subshell`, or for the main shell if that is empty.
@@ -351,7 +355,7 @@ impl Kernel {
             buffers,
         } = answer;
         if let Some((_, started)) = &task.cell {
-            metadata = ReplyMetadata::new(&self.setup.session, started, &envelope.status, None);
+            metadata = ReplyMetadata::json(&self.setup.session, started, &envelope.status, None);
             self.execution_count = envelope
                 .execution_count
                 .map_or(self.execution_count, |count| {
