@@ -202,6 +202,15 @@ def test_awaits_of_main_shell_and_subshell_run_at_once(kernel, subshell):
     assert kernel.collect(beside).stdout == "".join(f"sub {i}\n" for i in range(5))
 
 
+@pytest.mark.parametrize("attempt", range(3))
+def test_all_may_be_the_first_to_use_asyncio(start_kernel, attempt):
+    kernel = start_kernel()
+    where = [{}, *(on(create(kernel)) for _ in range(3))]
+    code = "await __import__('asyncio').sleep(0.01); print('done')"
+    cells = [kernel.start(code, **place) for place in where]
+    assert [kernel.collect(cell).stdout for cell in cells] == ["done\n"] * 4
+
+
 def test_a_loop_runs_in_every_cell_of_a_subshell(kernel, subshell):
     kernel.execute_ok("import asyncio; loop = asyncio.get_running_loop()", **on(subshell))
     assert kernel.execute("asyncio.get_running_loop() is loop", **on(subshell)).result == "True"

@@ -76,8 +76,9 @@ class Cells:
         """True for a cell with an `await` or its like at top level, if asyncio is to run it."""
         if "await" not in code and "async" not in code:
             return False
-        import asyncio  # noqa: F401  (makes the loop)
+        import asyncio  # noqa: F401  (makes the loop, unless another thread imported it a moment ago)
 
+        self.server.asyncio_was_imported()
         from IPython.core.async_helpers import _asyncio_runner
 
         return self.shell.loop_runner is _asyncio_runner and self.shell.should_run_async(
