@@ -148,6 +148,25 @@ def test_cells_of_one_subshell_run_in_order(kernel, subshell):
     assert kernel.evaluate("order") == list(range(50))
 
 
+@ours
+def test_cells_that_run_at_once_have_numbers_of_their_own(kernel, subshell):
+    """In ipykernel they have the same, and the history file takes one of them only."""
+    main = kernel.start(WAIT + "\n'main'")
+    kernel.wait_for_stream(main, "waiting\n")
+    cells = [
+        kernel.execute_ok("'beside'", **on(subshell)),
+        kernel.execute_ok("go.set(); 'last'", **on(subshell)),
+    ]
+    cells.append(kernel.collect(main))
+    cells.append(kernel.execute_ok("'after'"))
+    numbers = [cell.content["execution_count"] for cell in cells]
+    assert numbers == [numbers[2] + 1, numbers[2] + 2, numbers[2], numbers[2] + 3]
+    for cell, number in zip(cells, numbers, strict=True):
+        (given,), (result,) = cell.of("execute_input"), cell.of("execute_result")
+        assert given.content["execution_count"] == result.content["execution_count"] == number
+    assert kernel.evaluate(f"[Out[n] for n in {numbers}]") == ["beside", "last", "main", "after"]
+
+
 FLOOD = "for {who} in range(3000):\n    print('{who}', {who})\n    if {who} % 100 == 0: display(f'{who} {{{who}}}')"
 
 

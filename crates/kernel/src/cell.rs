@@ -40,6 +40,8 @@ pub(crate) struct Cell {
     work_began: Instant,
     interrupt_wanted: bool,
     waits_for_events: bool,
+    /// Its number, if it was not left to the agent.
+    pub(crate) count: Option<u64>,
     /// A cell of a subshell ran at the same time.
     shares_memory: bool,
     /// `clear_output(wait=True)` was the last output: whatever is shown next would wipe the cell.
@@ -206,6 +208,7 @@ impl Kernel {
             work_began: Instant::now(),
             interrupt_wanted: false,
             waits_for_events: false,
+            count: None,
             shares_memory: self.subshells.run_a_cell(),
             clear_is_pending: false,
         });
@@ -234,11 +237,22 @@ impl Kernel {
         cell.phase = Phase::Running;
         self.text_parent = Some(cell.request.origin.header.clone());
         // To the agent first: it is still waking up while these are published, and its outputs are ordered behind them.
-        self.hand_over(cell.id, &cell.request, self.setup.config.measure);
+        let shown = if self.counts_cells {
+            let count = self.number_of_cell(cell.stores_history());
+            cell.count = Some(count);
+            count
+        } else {
+            self.execution_count
+        };
+        self.hand_over(
+            cell.id,
+            &cell.request,
+            self.setup.config.measure,
+            cell.count,
+        );
         self.busy(&cell.request);
         if !cell.content.silent {
-            let content =
-                json!({"code": cell.content.code, "execution_count": self.execution_count});
+            let content = json!({"code": cell.content.code, "execution_count": shown});
             self.outbox.publish(
                 "execute_input",
                 Some(&cell.request.origin.header),
@@ -259,13 +273,17 @@ impl Kernel {
 
     pub(crate) fn cell_replied(&mut self, reply: CellReply) {
         self.stop_timers();
-        self.execution_count = reply
-            .envelope
-            .execution_count
-            .unwrap_or(self.execution_count);
         let Some(mut cell) = self.cell.take() else {
             return;
         };
+        let next = reply.envelope.execution_count;
+        match cell.count {
+            // it began before there were subshells, whose cells may have gone on counting
+            None if self.counts_cells => {
+                self.execution_count = self.execution_count.max(next.unwrap_or(0))
+            }
+            count => self.counted(count, next),
+        }
         cell.work_began = Instant::now();
         let reading = match cell.before.take() {
             Some(before) => self.meter.end(before),

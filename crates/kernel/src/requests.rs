@@ -133,18 +133,24 @@ impl Kernel {
         if self.cell.is_none() {
             self.text_parent = Some(request.origin.header.clone());
         }
-        self.hand_over(id, &request, false);
+        self.hand_over(id, &request, false, None);
         self.begin_busy(&request);
         self.forwarded.insert(id, request);
     }
 
-    pub(crate) fn hand_over(&mut self, id: u64, request: &Incoming, facts: bool) {
+    pub(crate) fn hand_over(
+        &mut self,
+        id: u64,
+        request: &Incoming,
+        facts: bool,
+        count: Option<u64>,
+    ) {
         let channel = if request.channel == Channel::Control {
             "control"
         } else {
             "shell"
         };
-        let sections = sections(id, request, channel, facts);
+        let sections = sections(id, request, channel, facts, count);
         if let Some(interpreter) = &mut self.interpreter {
             interpreter.send(&sections);
         }
@@ -230,9 +236,18 @@ impl Kernel {
     }
 }
 
-/// A request as a frame.
-pub(crate) fn sections(id: u64, request: &Incoming, channel: &str, facts: bool) -> Vec<Bytes> {
-    let envelope = json!({"op": "request", "id": id, "type": request.header.msg_type, "channel": channel, "facts": facts});
+/// A request as a frame; `count` is the number of a cell, if the agent is not to count itself.
+pub(crate) fn sections(
+    id: u64,
+    request: &Incoming,
+    channel: &str,
+    facts: bool,
+    count: Option<u64>,
+) -> Vec<Bytes> {
+    let mut envelope = json!({"op": "request", "id": id, "type": request.header.msg_type, "channel": channel, "facts": facts});
+    if let Some(count) = count {
+        envelope["count"] = count.into();
+    }
     let mut sections = vec![
         Bytes::from(envelope.to_string()),
         request.origin.header.clone(),

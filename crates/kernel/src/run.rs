@@ -62,6 +62,8 @@ pub struct Kernel {
     pub(crate) questions: Vec<Question>,
     pub(crate) interrupts: Interrupts,
     pub(crate) subshells: Subshells,
+    /// True once there were subshells: cells may run at once, and get their numbers here.
+    pub(crate) counts_cells: bool,
     /// Ids of requests that go from one shell to another: their `busy` has been published.
     pub(crate) moved: Vec<String>,
     /// True once the end was asked for.
@@ -102,6 +104,7 @@ impl Kernel {
             questions: Vec::new(),
             interrupts: Interrupts::default(),
             subshells: Subshells::default(),
+            counts_cells: false,
             moved: Vec::new(),
             ending: None,
             notices,

@@ -45,6 +45,8 @@ struct Task {
     request: Incoming,
     /// Of a cell: its content, and when it began.
     cell: Option<(Execute, String)>,
+    /// Of a cell: its number.
+    count: Option<u64>,
     waits_for_events: bool,
     /// What the agent answered, until it is passed on.
     answer: Option<Answer>,
@@ -136,6 +138,7 @@ impl Kernel {
         };
         match made {
             Ok(line) => {
+                self.counts_cells = true;
                 self.subshells.0.push(Subshell {
                     id: id.clone(),
                     line,
@@ -190,7 +193,7 @@ impl Kernel {
         if serves_comms && is_comm(&request) {
             self.last_id += 1;
             let number = self.last_id;
-            subshell.line.send(&sections(number, &request));
+            subshell.line.send(&sections(number, &request, None));
             self.begin_busy(&request);
             if let Some(subshell) = self.subshells.find(id) {
                 subshell.comms.insert(number, request);
@@ -261,7 +264,11 @@ impl Kernel {
         self.last_id += 1;
         let number = self.last_id;
         let header = request.origin.header.clone();
-        self.subshells.0[at].line.send(&sections(number, &request));
+        let count = cell
+            .as_ref()
+            .map(|(content, _)| self.number_of_cell(content.stores_history()));
+        let frame = sections(number, &request, count);
+        self.subshells.0[at].line.send(&frame);
         self.begin_busy(&request);
         if let Some((content, _)) = &cell {
             match &mut self.cell {
@@ -270,7 +277,7 @@ impl Kernel {
                 None => self.text_parent = Some(header.clone()),
             }
             if !content.silent {
-                let input = json!({"code": content.code, "execution_count": self.execution_count});
+                let input = json!({"code": content.code, "execution_count": count});
                 self.outbox.publish(
                     "execute_input",
                     Some(&header),
@@ -284,6 +291,7 @@ impl Kernel {
             number,
             request,
             cell,
+            count,
             waits_for_events: false,
             answer: None,
         });
@@ -337,6 +345,28 @@ impl Kernel {
         }
     }
 
+    /// The number of a cell that begins. Cells may run at once, so they are counted here once there are subshells.
+    pub(crate) fn number_of_cell(&mut self, stored: bool) -> u64 {
+        let uncounted = self
+            .cell
+            .as_ref()
+            .is_some_and(|cell| cell.count.is_none() && cell.stores_history());
+        let number = self.execution_count + u64::from(uncounted);
+        self.execution_count = self.execution_count.max(number + u64::from(stored));
+        number
+    }
+
+    /// A cell is over: `next` is the next number as its shell has it, which the cell may have changed.
+    pub(crate) fn counted(&mut self, count: Option<u64>, next: Option<u64>) {
+        let Some(next) = next else {
+            return;
+        };
+        let ordinary = count.is_some_and(|count| next == count || next == count + 1);
+        if !ordinary {
+            self.execution_count = next;
+        }
+    }
+
     /// Publishes `busy`, once for a request that was moved.
     pub(crate) fn begin_busy(&mut self, request: &Incoming) {
         let id = &request.header.msg_id;
@@ -356,11 +386,7 @@ impl Kernel {
         } = answer;
         if let Some((_, started)) = &task.cell {
             metadata = ReplyMetadata::json(&self.setup.session, started, &envelope.status, None);
-            self.execution_count = envelope
-                .execution_count
-                .map_or(self.execution_count, |count| {
-                    count.max(self.execution_count)
-                });
+            self.counted(task.count, envelope.execution_count);
         }
         if let Some(kind) = type_of_reply(&task.request) {
             self.reply_raw(&task.request, &kind, metadata, content, buffers);
@@ -389,6 +415,7 @@ impl Kernel {
 
     /// The interpreter is gone, and every subshell with it.
     pub(crate) fn bury_subshells(&mut self, why: &str) {
+        self.counts_cells = false;
         for subshell in std::mem::take(&mut self.subshells).0 {
             let running = subshell.task.map(|task| task.request);
             for request in running.into_iter().chain(subshell.comms.into_values()) {
@@ -413,8 +440,8 @@ impl Kernel {
     }
 }
 
-fn sections(number: u64, request: &Incoming) -> Vec<Bytes> {
-    crate::requests::sections(number, request, "shell", false)
+fn sections(number: u64, request: &Incoming, count: Option<u64>) -> Vec<Bytes> {
+    crate::requests::sections(number, request, "shell", false, count)
 }
 
 /// What ipykernel answers to a request for a subshell that it does not have.

@@ -22,6 +22,8 @@ class Cells:
 
     def _execute(self, request):
         content = request.message["content"]
+        if request.count is not None:
+            self.shell.execution_count = request.count
         problem = check_execute(content)
         if problem is not None:
             self._reply(
@@ -157,10 +159,7 @@ class Cells:
                 "engine_info": {"engine_uuid": self.ident, "engine_id": -1, "method": "execute"},
             }
         del result, error, failure
-        # other cells may have counted meanwhile
-        reply["execution_count"] = (
-            self._count_before if stored and self.subshells else shell.execution_count - 1
-        )
+        reply["execution_count"] = shell.execution_count - 1
         reply["user_expressions"] = {}
         if reply["status"] == "ok":
             reply["user_expressions"] = (

@@ -53,6 +53,8 @@ class PerThread:
 def separate(owner, **defaults):
     """Makes attributes of `owner` separate ones for each thread; the main thread keeps what they are now."""
     for name, default in defaults.items():
+        if isinstance(vars(type(owner)).get(name), PerThread):
+            return  # by an earlier subshell
         now = getattr(owner, name, _MISSING)
         attribute = PerThread(name, default)
         if now is not _MISSING:
@@ -222,7 +224,12 @@ def open_subshell(kernel, subshell_id, fd):
     if not kernel.subshells:
         kernel.be_careful()
         shell = kernel.shell
-        separate(shell, _last_traceback=lambda: None, _last_traceback_during_displayhook=lambda: False)
+        separate(
+            shell,
+            execution_count=lambda: 1,
+            _last_traceback=lambda: None,
+            _last_traceback_during_displayhook=lambda: False,
+        )
         separate(shell.displayhook, msg=lambda: None, exec_result=lambda: None)
         separate(shell.payload_manager, _payload=list)
     subshell = kernel.subshells[subshell_id] = Subshell(kernel, subshell_id, fd)
