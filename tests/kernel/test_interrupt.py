@@ -151,7 +151,7 @@ def test_a_cell_that_catches_two_interrupts_is_told_of_and_goes_on(kernel):
         kernel.interrupt_by_message()
     exchange = kernel.collect(cell)
     assert (exchange.status, exchange.stdout) == ("ok", "running\nrunning\nend\n")
-    assert "line 6: time.sleep(1)" in exchange.stderr
+    assert "Interrupted twice" in exchange.stderr  # where it is then is a matter of microseconds
 
 
 def test_a_cell_may_handle_its_interrupt(kernel):
