@@ -52,7 +52,18 @@ def sign(key, frames):
     return digest.hexdigest().encode()
 
 
-def build(channel, msg_type, content, *, session, metadata=None, buffers=(), header=None, raw_content=None):
+def build(
+    channel,
+    msg_type,
+    content,
+    *,
+    session,
+    metadata=None,
+    buffers=(),
+    header=None,
+    raw_content=None,
+    parent=None,
+):
     """A request; `header` adds keys, `raw_content` replaces the content's JSON by any bytes."""
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
     head = {
@@ -65,10 +76,10 @@ def build(channel, msg_type, content, *, session, metadata=None, buffers=(), hea
         **(header or {}),
     }
     metadata = metadata or {}
-    frames = [json.dumps(part).encode() for part in (head, {}, metadata, content)]
+    frames = [json.dumps(part).encode() for part in (head, parent or {}, metadata, content)]
     if raw_content is not None:
         frames[3] = raw_content
-    return Message(channel, head, {}, metadata, content, list(buffers), [], frames)
+    return Message(channel, head, parent or {}, metadata, content, list(buffers), [], frames)
 
 
 def pack(message, key):

@@ -106,6 +106,8 @@ REPLIES = {
     ),
     "shutdown_reply": fields({"restart": TRUTH}),
     "interrupt_reply": fields({}),
+    "create_subshell_reply": fields({"subshell_id": {"type": "string", "minLength": 1}}),
+    "list_subshell_reply": fields({"subshell_id": TEXTS}),
 }
 
 # Contents without the status of a reply.
@@ -116,6 +118,12 @@ OTHERS = {
             fields({"status": {"const": "incomplete"}, "indent": TEXT}),
             # every reply may say that the request was wrong ("Request-Reply messages")
             fields({"status": {"const": "error"}, "ename": TEXT, "evalue": TEXT}),
+        ]
+    },
+    "delete_subshell_reply": {
+        "oneOf": [
+            fields({"status": {"const": "ok"}}),
+            fields({"status": {"const": "error"}, "evalue": TEXT}),  # ipykernel says no more
         ]
     },
     "usage_reply": fields(

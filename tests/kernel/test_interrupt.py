@@ -40,6 +40,9 @@ BUSY = {
     "a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
     "a thread's end": "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     "threading.Event().wait()",
+    "a join": "import threading; t = threading.Thread(target=threading.Event().wait, daemon=True); t.start()\nt.join()",
+    "a queue": "import queue; queue.Queue().get()",
+    "a future": "import concurrent.futures as f; f.Future().result()",
     "a select": "import select; select.select([], [], [])",
     # It keeps the GIL: the pause lets ipykernel's thread publish the line before.
     "a regular expression": "import re, time; time.sleep(0.2); re.match(r'(a+)+b', 'a' * 40)",
@@ -87,6 +90,68 @@ def test_an_interrupt_ends_a_shell_command_and_its_process(kernel, how):
     while pid in kernel.processes():
         assert time.monotonic() < deadline, "the command goes on"
         time.sleep(0.05)
+
+
+@ours
+@how
+def test_an_interrupted_shell_command_is_an_interrupted_cell(kernel, how):
+    """IPython reports it as done (its issue 13161)."""
+    exchange = run_and_interrupt(kernel, f"{RUNNING}\n!sleep 987", how)
+    assert (exchange.status, exchange.content["ename"]) == ("error", "KeyboardInterrupt")
+
+
+# Calls of C of a few seconds that look at no signal.
+LONG = {
+    "without the GIL": "hashlib.pbkdf2_hmac('sha512', b'p', b's', 2_000_000)",
+    "with the GIL": "sum(range(10**8))",
+}
+long = pytest.mark.parametrize("call", LONG.values(), ids=LONG)
+
+
+def start_long(kernel, call):
+    """A cell that is inside the call."""
+    cell = kernel.start(f"import hashlib, time\n{RUNNING}\ntime.sleep(0.2)\n{call}")
+    kernel.wait_for_stream(cell, "running\n")
+    kernel.pump_for(0.5)
+    return cell
+
+
+@ours
+@long
+def test_an_interrupt_of_a_long_call_of_c_is_answered_at_once_and_works_after_it(kernel, call):
+    cell = start_long(kernel, call)
+    begun = time.monotonic()
+    kernel.interrupt_by_message()
+    assert time.monotonic() - begun < 0.5
+    exchange = kernel.collect(cell)
+    assert (exchange.content["ename"], exchange.stderr) == ("KeyboardInterrupt", "")
+    assert_alive(kernel)
+
+
+@ours
+@long
+def test_a_second_interrupt_says_what_is_waited_for_and_what_can_be_done(kernel, call):
+    cell = start_long(kernel, call)
+    kernel.interrupt_by_message()
+    kernel.interrupt_by_message()
+    exchange = kernel.collect(cell)
+    assert exchange.content["ename"] == "KeyboardInterrupt"
+    assert "Interrupted twice" in exchange.stderr and "restart the kernel" in exchange.stderr
+    assert (f"line 4: {call}" in exchange.stderr) == (call == LONG["without the GIL"])
+    assert_alive(kernel)
+
+
+@ours
+def test_a_cell_that_catches_two_interrupts_is_told_of_and_goes_on(kernel):
+    code = "import time\nfor _ in range(2):\n    try:\n        print('running', flush=True); time.sleep(1000)\n    except KeyboardInterrupt: pass\ntime.sleep(1)\nprint('end')"
+    cell = kernel.start(code)
+    for times in (1, 2):
+        kernel.wait_for_stream(cell, "running\n" * times)
+        kernel.pump_for(0.1)
+        kernel.interrupt_by_message()
+    exchange = kernel.collect(cell)
+    assert (exchange.status, exchange.stdout) == ("ok", "running\nrunning\nend\n")
+    assert "Interrupted twice" in exchange.stderr  # where it is then is a matter of microseconds
 
 
 def test_a_cell_may_handle_its_interrupt(kernel):

@@ -24,6 +24,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "compat.py",
     "compiler.py",
     "describe.py",
+    "door.py",
     "facts.py",
     "frameworks.py",
     "holders.py",
@@ -36,12 +37,14 @@ const SOURCES: &[(&str, &str)] = sources![
     "names.py",
     "profile.py",
     "replies.py",
+    "routing.py",
     "serve.py",
     "session.py",
     "shell.py",
     "sizing.py",
     "stand_in.py",
     "streams.py",
+    "subshells.py",
 ];
 
 /// The JSON that the boot code reads: sources, their hash (which names the bytecode cache) and the agent's configuration.

@@ -16,6 +16,7 @@
 
 mod agent;
 mod channel;
+mod door;
 mod exit;
 mod frame;
 mod order;
@@ -23,6 +24,7 @@ mod pipe;
 mod spawn;
 mod text;
 
+pub use door::Line;
 pub use exit::Exit;
 pub use frame::Frame;
 pub use frame::MAX_SECTIONS;

@@ -1,6 +1,8 @@
 //! The running interpreter: frames, text and death, in the order in which they happened.
 
 use crate::channel::Channel;
+use crate::door::Door;
+use crate::door::Line;
 use crate::exit::Exit;
 use crate::frame::Frame;
 use crate::frame::Parser;
@@ -62,7 +64,7 @@ pub struct Interpreter {
     pid: Pid,
     child: Child,
     channel: Channel,
-    flush: OwnedFd,
+    door: Door,
     pipes: [Pipe; 2],
     ready: VecDeque<Event>,
     /// The agent waits for empty pipes before its next frame: they are read without a pause.
@@ -83,7 +85,7 @@ impl Interpreter {
     pub(crate) fn new(
         child: Child,
         channel: std::os::unix::net::UnixStream,
-        flush: OwnedFd,
+        door: Door,
         out: OwnedFd,
         err: OwnedFd,
     ) -> io::Result<Self> {
@@ -110,7 +112,7 @@ impl Interpreter {
                 end_at: None,
                 scratch: vec![0; 64 << 10].into(),
             },
-            flush,
+            door,
             pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
             agent_waits: false,
@@ -146,10 +148,25 @@ impl Interpreter {
 
     /// Asks the agent for text that was printed without a line end, also while a cell runs.
     pub fn flush_text(&self) {
-        // A full pipe means that it was asked often enough.
-        if let Err(error) = nix::unistd::write(&self.flush, b"f") {
-            tracing::trace!(%error, "flush not asked for");
-        }
+        self.door.ask_for_text();
+    }
+
+    /// Interrupts what subshells run.
+    pub fn interrupt_subshells(&self) {
+        self.door.interrupt_subshells();
+    }
+
+    /// Asks where the main thread is; a frame answers, unless the thread holds the GIL.
+    pub fn ask_where(&self) {
+        self.door.ask_where();
+    }
+
+    /// Opens a line for the subshell `id`, which the agent starts. Call it on the runtime.
+    ///
+    /// # Errors
+    /// If the operating system refuses, or the agent has not taken anything for long.
+    pub fn open_line(&self, id: &str) -> io::Result<Line> {
+        self.door.open_line(id)
     }
 
     /// Ends the interpreter, its group and every orphan that the session left.

@@ -1,6 +1,7 @@
 //! Starting the interpreter.
 
 use crate::agent;
+use crate::door::Door;
 use crate::order::Interpreter;
 use nix::fcntl::FcntlArg;
 use nix::fcntl::OFlag;
@@ -19,8 +20,8 @@ use std::process::Stdio;
 const CHANNEL_FD: i32 = 3;
 /// The descriptor of the pipe with the agent's sources in the child.
 const BUNDLE_FD: i32 = 4;
-/// The descriptor of the pipe that asks for text without a line end, in the child.
-const FLUSH_FD: i32 = 5;
+/// The descriptor of the door in the child.
+const DOOR_FD: i32 = 5;
 /// Room in the pipes of stdout and stderr, bytes: a burst of prints need not wait for the front.
 const PIPE_SIZE: i32 = 1 << 20;
 
@@ -60,16 +61,13 @@ impl Spec {
         let (ours, theirs) = UnixStream::pair()?;
         let (bundle_read, bundle_write) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
-        let (flush_read, flush_write) =
-            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
-        fcntl(flush_write.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(io::Error::from)?;
+        let (door, their_door) = Door::new()?;
         let (out_read, out_write) = output_pipe()?;
         let (err_read, err_write) = output_pipe()?;
 
         let mut config = self.config.clone();
         config["channel_fd"] = CHANNEL_FD.into();
-        config["flush_fd"] = FLUSH_FD.into();
+        config["door_fd"] = DOOR_FD.into();
         let bundle = agent::bundle(&config);
 
         let mut command = tokio::process::Command::new(&self.python);
@@ -86,7 +84,7 @@ impl Spec {
         let inherited = [
             (channel.as_raw_fd(), CHANNEL_FD),
             (pipe.as_raw_fd(), BUNDLE_FD),
-            (flush_read.as_raw_fd(), FLUSH_FD),
+            (their_door.as_raw_fd(), DOOR_FD),
         ];
         let parent = std::process::id();
         // SAFETY: only async-signal-safe calls (signal-safety(7)) run between fork and exec: prctl, getppid, _exit, fcntl, dup2.
@@ -97,20 +95,14 @@ impl Spec {
             python: self.python.clone(),
             source,
         })?;
-        drop((channel, pipe, flush_read));
+        drop((channel, pipe, their_door));
         // The bundle is larger than a pipe's buffer: it is written by a thread of its own, which ends with the reader.
         std::thread::spawn(move || {
             if let Err(error) = std::fs::File::from(bundle_write).write_all(&bundle) {
                 tracing::warn!(%error, "the agent could not be handed to the interpreter");
             }
         });
-        Ok(Interpreter::new(
-            child,
-            ours,
-            flush_write,
-            out_read,
-            err_read,
-        )?)
+        Ok(Interpreter::new(child, ours, door, out_read, err_read)?)
     }
 }
 

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use interpreter::Event;
 use interpreter::Frame;
 use serde::Deserialize;
-use wire::Channel;
 
 /// The JSON before the sections of a frame. Each `op` uses some of the fields; one of another type than it should have,
 /// which user code can bring about, counts as absent.
@@ -22,7 +21,7 @@ pub(crate) struct Envelope {
     #[serde(deserialize_with = "or_default")]
     op: String,
     #[serde(deserialize_with = "or_default")]
-    id: u64,
+    pub id: u64,
     #[serde(rename = "type", deserialize_with = "or_default")]
     kind: String,
     #[serde(deserialize_with = "or_default")]
@@ -92,11 +91,16 @@ impl Kernel {
                 let (metadata, content, facts) = (next(), next(), next());
                 self.replied(envelope, metadata, content, &facts, sections.collect());
             }
+            "parent" => self.text_parent = Some(next()),
             "facts" => self.explained(&next()),
-            "input_request" => self.input_request(next()),
+            "input_request" => self.input_request((envelope.id > 0).then_some(envelope.id), next()),
+            "elsewhere" => self.move_comm(envelope.id, &envelope.what),
+            "where" => self.tell_why_it_goes_on(&envelope.what),
             "ask" => self.tell(&envelope.what),
             "async" => {
-                if let Some(cell) = &mut self.cell {
+                if !self.subshells.waits_for_events(envelope.id)
+                    && let Some(cell) = &mut self.cell
+                {
                     cell.waits_for_events();
                 }
             }
@@ -126,7 +130,9 @@ impl Kernel {
         content: Bytes,
         buffers: Vec<Bytes>,
     ) {
-        if let Some(cell) = &mut self.cell {
+        if let Some(cell) = &mut self.cell
+            && (parent.is_empty() || parent == cell.request.origin.header)
+        {
             match kind {
                 "clear_output" => {
                     let clear: ClearOutput = serde_json::from_slice(&content).unwrap_or_default();
@@ -153,7 +159,11 @@ impl Kernel {
         facts: &[u8],
         buffers: Vec<Bytes>,
     ) {
-        self.asked_for_input = false;
+        if self.subshells.have(envelope.id) {
+            self.subshell_replied(envelope, metadata, content, buffers);
+            return;
+        }
+        self.forget_question(None);
         if self
             .cell
             .as_ref()
@@ -186,22 +196,6 @@ impl Kernel {
         for (stream, text) in rest {
             self.publish_text(stream, &text);
         }
-    }
-
-    fn input_request(&mut self, content: Bytes) {
-        let Some(request) = self.cell.as_ref().map(|cell| &cell.request) else {
-            tracing::error!("input asked for outside a cell");
-            return;
-        };
-        self.outbox.reply(
-            Channel::Stdin,
-            &request.origin,
-            "input_request",
-            EMPTY,
-            content,
-            Vec::new(),
-        );
-        self.asked_for_input = true;
     }
 }
 

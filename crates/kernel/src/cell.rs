@@ -24,6 +24,9 @@ use wire::Incoming;
 /// A cell whose peak rose this much gets a badge even if nothing is retained, bytes.
 const NOTABLE_PEAK: u64 = 64 << 20;
 
+/// The notice of a cell that was not alone.
+const SHARED: &str = "A cell ran in a subshell at the same time: the figures are of both together.";
+
 /// A cell in hand.
 pub(crate) struct Cell {
     pub(crate) id: u64,
@@ -37,6 +40,10 @@ pub(crate) struct Cell {
     work_began: Instant,
     interrupt_wanted: bool,
     waits_for_events: bool,
+    /// Its number, if it was not left to the agent.
+    pub(crate) count: Option<u64>,
+    /// A cell of a subshell ran at the same time.
+    shares_memory: bool,
     /// `clear_output(wait=True)` was the last output: whatever is shown next would wipe the cell.
     clear_is_pending: bool,
 }
@@ -72,13 +79,37 @@ pub(crate) struct Closing {
 
 /// Metadata of an `execute_reply`: ipykernel's fields, and the record.
 #[derive(serde::Serialize)]
-struct ReplyMetadata<'a> {
+pub(crate) struct ReplyMetadata<'a> {
     started: &'a str,
     dependencies_met: bool,
     engine: &'a str,
     status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     rust_hygiene: Option<&'a CellRecord>,
+}
+
+impl<'a> ReplyMetadata<'a> {
+    pub(crate) fn json(
+        engine: &'a str,
+        started: &'a str,
+        status: &'a str,
+        record: Option<&'a CellRecord>,
+    ) -> Bytes {
+        let metadata = Self {
+            started,
+            dependencies_met: true,
+            engine,
+            status,
+            rust_hygiene: record,
+        };
+        serde_json::to_vec(&metadata).map_or_else(
+            |error| {
+                tracing::error!(%error, "a record that cannot be written");
+                crate::publish::EMPTY
+            },
+            Bytes::from,
+        )
+    }
 }
 
 impl Closing {
@@ -116,6 +147,10 @@ impl Cell {
 
     pub(crate) fn waits_for_events(&mut self) {
         self.waits_for_events = true;
+    }
+
+    pub(crate) fn shares_memory(&mut self) {
+        self.shares_memory = true;
     }
 
     /// True while the agent has it and has not answered.
@@ -173,6 +208,8 @@ impl Kernel {
             work_began: Instant::now(),
             interrupt_wanted: false,
             waits_for_events: false,
+            count: None,
+            shares_memory: self.subshells.run_a_cell(),
             clear_is_pending: false,
         });
         if !self.meter.begin() {
@@ -200,11 +237,22 @@ impl Kernel {
         cell.phase = Phase::Running;
         self.text_parent = Some(cell.request.origin.header.clone());
         // To the agent first: it is still waking up while these are published, and its outputs are ordered behind them.
-        self.hand_over(cell.id, &cell.request, self.setup.config.measure);
+        let shown = if self.counts_cells {
+            let count = self.number_of_cell(cell.stores_history());
+            cell.count = Some(count);
+            count
+        } else {
+            self.execution_count
+        };
+        self.hand_over(
+            cell.id,
+            &cell.request,
+            self.setup.config.measure,
+            cell.count,
+        );
         self.busy(&cell.request);
         if !cell.content.silent {
-            let content =
-                json!({"code": cell.content.code, "execution_count": self.execution_count});
+            let content = json!({"code": cell.content.code, "execution_count": shown});
             self.outbox.publish(
                 "execute_input",
                 Some(&cell.request.origin.header),
@@ -225,13 +273,17 @@ impl Kernel {
 
     pub(crate) fn cell_replied(&mut self, reply: CellReply) {
         self.stop_timers();
-        self.execution_count = reply
-            .envelope
-            .execution_count
-            .unwrap_or(self.execution_count);
         let Some(mut cell) = self.cell.take() else {
             return;
         };
+        let next = reply.envelope.execution_count;
+        match cell.count {
+            // it began before there were subshells, whose cells may have gone on counting
+            None if self.counts_cells => {
+                self.execution_count = self.execution_count.max(next.unwrap_or(0))
+            }
+            count => self.counted(count, next),
+        }
         cell.work_began = Instant::now();
         let reading = match cell.before.take() {
             Some(before) => self.meter.end(before),
@@ -310,19 +362,11 @@ impl Kernel {
         if let Some(record) = &record {
             self.show(&cell, record);
         }
-        let metadata = ReplyMetadata {
-            started: &cell.started,
-            dependencies_met: true,
-            engine: &self.setup.session,
-            status: &reply.envelope.status,
-            rust_hygiene: record.as_ref(),
-        };
-        let metadata = serde_json::to_vec(&metadata).map_or_else(
-            |error| {
-                tracing::error!(%error, "a record that cannot be written");
-                crate::publish::EMPTY
-            },
-            Bytes::from,
+        let metadata = ReplyMetadata::json(
+            &self.setup.session,
+            &cell.started,
+            &reply.envelope.status,
+            record.as_ref(),
         );
         self.reply_raw(
             &cell.request,
@@ -346,6 +390,7 @@ impl Kernel {
     ) -> CellRecord {
         let mut notices = std::mem::take(&mut self.notices);
         notices.extend(reply.notice.clone());
+        notices.extend(cell.shares_memory.then(|| SHARED.to_owned()));
         let number = reply
             .envelope
             .execution_count
@@ -396,7 +441,7 @@ impl Kernel {
             streams_drained: true, // the agent's reply comes after its last text
             finished: true,
             has_warning: badge::severity(record, &options) != badge::Severity::Quiet
-                || !record.notices.is_empty(),
+                || record.notices.iter().any(|notice| notice != SHARED),
             notable: badge::largest_delta(record) >= self.setup.config.min_delta
                 || peak_rise(record) >= NOTABLE_PEAK,
         };

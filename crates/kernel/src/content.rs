@@ -62,6 +62,25 @@ impl InputReply<'_> {
     }
 }
 
+/// A `delete_subshell_request`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeleteSubshell {
+    pub subshell_id: String,
+}
+
+/// The id in a header.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Named {
+    pub msg_id: String,
+}
+
+impl Named {
+    pub(crate) fn of(header: &[u8]) -> Self {
+        serde_json::from_slice(header).unwrap_or_default()
+    }
+}
+
 /// The date of a header.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -98,16 +98,13 @@ impl Kernel {
         );
         tracing::error!(%exit, "the interpreter ended");
         self.stop_timers();
-        self.asked_for_input = false;
+        self.questions.clear();
         if let Some(answered) = self.closing.take().or_else(|| self.take_answered_cell()) {
             self.answer_cell(answered);
         }
         if let Some(cell) = self.cell.take() {
             self.publish_error(Some(&cell.request.origin.header), "InterpreterDied", &why);
-            let mut reply = error("InterpreterDied", &why);
-            reply["execution_count"] = self.execution_count.into();
-            reply["user_expressions"] = json!({});
-            reply["payload"] = json!([]);
+            let reply = self.bad_cell("InterpreterDied", &why);
             self.reply(&cell.request, "execute_reply", &reply);
             self.idle(&cell.request);
             if cell.stores_history() {
@@ -127,6 +124,7 @@ impl Kernel {
             }
             self.idle(&request);
         }
+        self.bury_subshells(&why);
         self.meter = Slot::Absent;
         if let Life::Broken(_) = self.life {
             return; // it said itself why it cannot be used

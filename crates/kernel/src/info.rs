@@ -66,7 +66,7 @@ pub(crate) fn content(program: &str, python: Option<&str>, version: Option<&str>
         "banner": banner,
         "help_links": links.map(|(text, url)| json!({"text": text, "url": url})),
         "debugger": false,
-        "supported_features": ["iopub_welcome"],
+        "supported_features": ["iopub_welcome", "kernel subshells"],
     })
 }
 

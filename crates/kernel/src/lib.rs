@@ -11,11 +11,14 @@ mod cell;
 mod content;
 mod death;
 mod info;
+mod interrupt;
 mod measure;
 mod publish;
 mod requests;
 mod run;
 mod setup;
+mod stdin;
+mod subshells;
 
 pub use run::Ended;
 pub use run::Kernel;

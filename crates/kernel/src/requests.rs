@@ -5,7 +5,6 @@ use crate::Kernel;
 use crate::cell::Cell;
 use crate::content::Dated;
 use crate::content::Execute;
-use crate::content::InputReply;
 use crate::content::Shutdown;
 use crate::death::Life;
 use crate::publish::error;
@@ -17,7 +16,7 @@ use wire::Inbox;
 use wire::Incoming;
 
 /// More waiting requests than this are refused: a client that does not wait for replies must not fill our memory.
-const MOST_WAITING: usize = 10_000;
+pub(crate) const MOST_WAITING: usize = 10_000;
 /// Within this time a request may have been meant for the kernel that had our ports before.
 const JUST_BORN: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -25,7 +24,7 @@ impl Kernel {
     /// Takes one request of any channel.
     pub(crate) fn receive(&mut self, request: Incoming) {
         match (request.channel, request.header.msg_type.as_str()) {
-            (Channel::Stdin, "input_reply") => self.input_reply(request.content),
+            (Channel::Stdin, "input_reply") => self.input_reply(&request),
             (Channel::Stdin, kind) => {
                 tracing::warn!(kind, "a message on stdin that is no input_reply")
             }
@@ -39,6 +38,9 @@ impl Kernel {
             }
             (_, "connect_request") => self.answer(&request, &self.setup.connect.clone()),
             (Channel::Control, "usage_request") => self.ask_usage(request),
+            (Channel::Control, "create_subshell_request") => self.create_subshell(&request),
+            (Channel::Control, "delete_subshell_request") => self.delete_subshell(&request),
+            (Channel::Control, "list_subshell_request") => self.list_subshells(&request),
             (Channel::Control, kind) => {
                 let text =
                     format!("{kind:?} is not answered on the control channel by this kernel");
@@ -49,17 +51,15 @@ impl Kernel {
     }
 
     fn shell_request(&mut self, request: Incoming) {
-        if let Some(subshell) = request.header.subshell_id.as_deref() {
-            let text =
-                format!("there is no subshell {subshell:?}: this kernel does not offer subshells");
-            self.answer(&request, &error("SubshellNotFound", &text));
-            return;
+        if let Some(id) = request.header.subshell_id.clone() {
+            self.subshell_request(&id, request);
+        } else {
+            self.main_request(request);
         }
-        let is_comm = matches!(
-            request.header.msg_type.as_str(),
-            "comm_open" | "comm_msg" | "comm_close"
-        );
-        if is_comm && self.cell.as_ref().is_some_and(Cell::is_waiting_for_events) {
+    }
+
+    pub(crate) fn main_request(&mut self, request: Incoming) {
+        if is_comm(&request) && self.cell.as_ref().is_some_and(Cell::is_waiting_for_events) {
             self.forward(request); // an async cell serves comms while it waits
             return;
         }
@@ -73,6 +73,9 @@ impl Kernel {
 
     /// Hands the next waiting request to the agent, if it is free.
     pub(crate) async fn pump(&mut self, inbox: &mut Inbox) {
+        if !self.subshells.are_none() {
+            self.pump_subshells(inbox).await;
+        }
         if let Some(closing) = self.closing.take() {
             if closing.aborts_queue() {
                 // Only what the client sent before it can have seen the error is aborted: let it arrive, then answer.
@@ -118,11 +121,7 @@ impl Kernel {
         match Execute::parse(&request.content) {
             Ok(content) => self.start_cell(request, content),
             Err(text) => {
-                let mut reply = error("ValueError", &text);
-                reply["execution_count"] = self.execution_count.into();
-                reply["user_expressions"] = json!({});
-                reply["payload"] = json!([]);
-                self.answer(&request, &reply);
+                self.answer(&request, &self.bad_cell("ValueError", &text));
             }
         }
     }
@@ -134,32 +133,30 @@ impl Kernel {
         if self.cell.is_none() {
             self.text_parent = Some(request.origin.header.clone());
         }
-        self.hand_over(id, &request, false);
-        self.busy(&request);
+        self.hand_over(id, &request, false, None);
+        self.begin_busy(&request);
         self.forwarded.insert(id, request);
     }
 
-    pub(crate) fn hand_over(&mut self, id: u64, request: &Incoming, facts: bool) {
+    pub(crate) fn hand_over(
+        &mut self,
+        id: u64,
+        request: &Incoming,
+        facts: bool,
+        count: Option<u64>,
+    ) {
         let channel = if request.channel == Channel::Control {
             "control"
         } else {
             "shell"
         };
-        let envelope = json!({"op": "request", "id": id, "type": request.header.msg_type, "channel": channel, "facts": facts});
-        let mut sections = vec![
-            Bytes::from(envelope.to_string()),
-            request.origin.header.clone(),
-            request.parent_header.clone(),
-            request.metadata.clone(),
-            request.content.clone(),
-        ];
-        sections.extend(request.buffers.iter().cloned());
+        let sections = sections(id, request, channel, facts, count);
         if let Some(interpreter) = &mut self.interpreter {
             interpreter.send(&sections);
         }
     }
 
-    async fn let_arrive(&mut self, inbox: &mut Inbox) {
+    pub(crate) async fn let_arrive(&mut self, inbox: &mut Inbox) {
         for _ in 0..4 {
             tokio::task::yield_now().await;
             while let Some(request) = waiting_request(inbox).await {
@@ -176,21 +173,6 @@ impl Kernel {
             });
         self.queue = others;
         cells.into()
-    }
-
-    /// Interrupts what the interpreter does for us. Nothing happens while it is idle.
-    pub(crate) fn interrupt(&mut self) {
-        self.asked_for_input = false;
-        if let Some(cell) = &mut self.cell
-            && !cell.was_sent()
-        {
-            cell.interrupt_when_sent();
-            return;
-        }
-        let works = self.cell.as_ref().is_some_and(Cell::is_running) || !self.forwarded.is_empty();
-        if works && let Some(interpreter) = &self.interpreter {
-            interpreter.interrupt();
-        }
     }
 
     fn shutdown(&mut self, request: &Incoming) {
@@ -231,18 +213,13 @@ impl Kernel {
         json!({"status": "aborted", "execution_count": self.execution_count.saturating_sub(1)})
     }
 
-    fn input_reply(&mut self, content: Bytes) {
-        if InputReply::is_talk_of_the_page(&content) {
-            tracing::debug!("an input_reply that answers no question of a person");
-            return;
-        }
-        if !std::mem::take(&mut self.asked_for_input) {
-            tracing::debug!("an input_reply that no one asked for");
-            return;
-        }
-        if let Some(interpreter) = &mut self.interpreter {
-            interpreter.send(&[Bytes::from_static(br#"{"op":"input_reply"}"#), content]);
-        }
+    /// The content of a reply to a cell that could not be run, or not to its end.
+    pub(crate) fn bad_cell(&self, name: &str, value: &str) -> serde_json::Value {
+        let mut reply = error(name, value);
+        reply["execution_count"] = self.execution_count.into();
+        reply["user_expressions"] = json!({});
+        reply["payload"] = json!([]);
+        reply
     }
 
     /// There is no interpreter: says why.
@@ -250,16 +227,44 @@ impl Kernel {
         if request.header.msg_type == "execute_request" {
             self.busy(request);
             self.publish_error(Some(&request.origin.header), "InterpreterMissing", why);
-            let mut reply = error("InterpreterMissing", why);
-            reply["execution_count"] = self.execution_count.into();
-            reply["user_expressions"] = json!({});
-            reply["payload"] = json!([]);
+            let reply = self.bad_cell("InterpreterMissing", why);
             self.reply(request, "execute_reply", &reply);
             self.idle(request);
         } else {
             self.answer(request, &error("InterpreterMissing", why));
         }
     }
+}
+
+/// A request as a frame; `count` is the number of a cell, if the agent is not to count itself.
+pub(crate) fn sections(
+    id: u64,
+    request: &Incoming,
+    channel: &str,
+    facts: bool,
+    count: Option<u64>,
+) -> Vec<Bytes> {
+    let mut envelope = json!({"op": "request", "id": id, "type": request.header.msg_type, "channel": channel, "facts": facts});
+    if let Some(count) = count {
+        envelope["count"] = count.into();
+    }
+    let mut sections = vec![
+        Bytes::from(envelope.to_string()),
+        request.origin.header.clone(),
+        request.parent_header.clone(),
+        request.metadata.clone(),
+        request.content.clone(),
+    ];
+    sections.extend(request.buffers.iter().cloned());
+    sections
+}
+
+/// A message of a comm.
+pub(crate) fn is_comm(request: &Incoming) -> bool {
+    matches!(
+        request.header.msg_type.as_str(),
+        "comm_open" | "comm_msg" | "comm_close"
+    )
 }
 
 /// The reply's type, for requests whose reply the agent names itself.

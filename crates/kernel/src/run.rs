@@ -4,8 +4,11 @@ use crate::Setup;
 use crate::cell::Cell;
 use crate::cell::Closing;
 use crate::death::Life;
+use crate::interrupt::Interrupts;
 use crate::measure::Slot;
 use crate::measure::Usage;
+use crate::stdin::Question;
+use crate::subshells::Subshells;
 use bytes::Bytes;
 use interpreter::Interpreter;
 use std::collections::HashMap;
@@ -55,8 +58,14 @@ pub struct Kernel {
     pub(crate) ledger: ledger::Session,
     /// Requests for the kernel's info that came before Python said its version.
     pub(crate) curious: Vec<Incoming>,
-    /// True while an `input_request` waits for its answer.
-    pub(crate) asked_for_input: bool,
+    /// Questions to the person that wait for their answer.
+    pub(crate) questions: Vec<Question>,
+    pub(crate) interrupts: Interrupts,
+    pub(crate) subshells: Subshells,
+    /// True once there were subshells: cells may run at once, and get their numbers here.
+    pub(crate) counts_cells: bool,
+    /// Ids of requests that go from one shell to another: their `busy` has been published.
+    pub(crate) moved: Vec<String>,
     /// True once the end was asked for.
     pub(crate) ending: Option<Ended>,
     pub(crate) notices: Vec<String>,
@@ -92,7 +101,11 @@ impl Kernel {
             usage: Usage::default(),
             ledger,
             curious: Vec::new(),
-            asked_for_input: false,
+            questions: Vec::new(),
+            interrupts: Interrupts::default(),
+            subshells: Subshells::default(),
+            counts_cells: false,
+            moved: Vec::new(),
             ending: None,
             notices,
             greeting: None,
@@ -169,7 +182,10 @@ impl Kernel {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        [self.flush_at, self.sample_at].into_iter().flatten().min()
+        [self.flush_at, self.sample_at, self.interrupts.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn tick(&mut self) {
@@ -179,6 +195,9 @@ impl Kernel {
             if let Some(interpreter) = &mut self.interpreter {
                 interpreter.flush_text();
             }
+        }
+        if self.interrupts.due().is_some_and(|at| at <= now) {
+            self.tell_why_it_goes_on("");
         }
         if self.sample_at.is_some_and(|at| at <= now) {
             self.sample_at = Some(now + Duration::from_millis(self.setup.config.timeline_ms));

@@ -81,14 +81,14 @@ async fn act(outbox: &Outbox, request: &Incoming) -> bool {
     match kind {
         "flood" => flood(outbox, request, true).await,
         "quit" => flood(outbox, request, false).await,
-        "ask" => outbox.reply(
+        "ask" => drop(outbox.reply(
             Channel::Stdin,
             &request.origin,
             "input_request",
             EMPTY,
             content.clone(),
             Vec::new(),
-        ),
+        )),
         "slow" => tokio::time::sleep(Duration::from_millis(10)).await,
         "rss" => content = Bytes::from(format!("{{\"rss\":{}}}", rss())),
         "mirror" => outbox.publish(

@@ -72,6 +72,11 @@ pub use message::{Channel, Header, Incoming, MAX_FRAMES, Malformed, Origin, deco
 pub use outbox::Outbox;
 pub use signature::{BadSignature, Signer};
 
+/// A fresh id, as of a subshell.
+pub fn new_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
 /// Limits of the sockets.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -79,6 +79,7 @@ impl Outbox {
     /// Queues a reply to `origin`; never blocks, and keeps the order within a channel.
     ///
     /// A client that has left gets nothing, which is no error. One that lets 512 MiB of replies wait is disconnected.
+    /// Returns the header of what was sent.
     pub fn reply(
         &self,
         channel: Channel,
@@ -87,9 +88,9 @@ impl Outbox {
         metadata: Bytes,
         content: Bytes,
         buffers: Vec<Bytes>,
-    ) {
+    ) -> Bytes {
         let Some((route, further)) = origin.identities.split_first() else {
-            return;
+            return Bytes::new();
         };
         let sections = Sections {
             msg_type,
@@ -99,10 +100,12 @@ impl Outbox {
             buffers,
         };
         let frames = self.0.sealer.seal(further.to_vec(), sections);
+        let header = frames[further.len() + 2].clone(); // after the delimiter and the signature
         self.0.replies.of(channel).push(Reply {
             route: route.clone(),
             frames,
         });
+        header
     }
 
     /// Queues a message for every subscriber; never blocks. `parent` is the header of the request, verbatim.

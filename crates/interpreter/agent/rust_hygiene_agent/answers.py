@@ -104,8 +104,27 @@ class Answers:
             },
         }
 
+    subshell_id = None
+
+    def _is_for_another(self, request):
+        """Gives a comm message back that another subshell, or the main shell, is to take."""
+        content = request.message["content"]
+        comm = self.comm_manager.comms.get(content.get("comm_id"))
+        if comm is None or request.type == "comm_open":
+            return False
+        from .comms import user_of
+
+        user = user_of(comm, content.get("data"), self.subshell_id)
+        if user == self.subshell_id or (user is not None and user not in self.subshells):
+            return False
+        comm._subshell = user
+        self.channel.send({"op": "elsewhere", "id": request.id, "what": user or ""})
+        return True
+
     def _comm(self, request):
         content = request.message["content"]
+        if self.subshells and self._is_for_another(request):
+            return
         named = ("comm_id", "target_name") if request.type == "comm_open" else ("comm_id",)
         try:
             if all(isinstance(content.get(name), str) for name in named) and not isinstance(

@@ -14,15 +14,17 @@ class Asking:
 
     def raw_input(self, prompt=""):
         """What `input` is in a notebook: asks the front end."""
-        if not self._allow_stdin:
+        here = self.here
+        if not here._allow_stdin:
             raise StdinNotImplementedError(
                 "raw_input was called, but this frontend does not support input requests."
             )
-        return self._input_request(str(prompt), password=False)
+        return here._input_request(str(prompt), password=False)
 
     def getpass(self, prompt="Password: ", stream=None, *, echo_char=None):
         """What `getpass.getpass` is in a notebook."""
-        if not self._allow_stdin:
+        here = self.here
+        if not here._allow_stdin:
             raise StdinNotImplementedError(
                 "getpass was called, but this frontend does not support input requests."
             )
@@ -34,10 +36,10 @@ class Asking:
                 UserWarning,
                 stacklevel=2,
             )
-        return self._input_request(str(prompt), password=True)
+        return here._input_request(str(prompt), password=True)
 
     def _input_request(self, prompt, password):
-        self.channel.send({"op": "input_request"}, dumps({"prompt": prompt, "password": password}))
+        self.channel.send(self._question(), dumps({"prompt": prompt, "password": password}))
         try:
             sections = self._await("input_reply")
         except KeyboardInterrupt:
@@ -49,6 +51,9 @@ class Asking:
         if value == "\x04":
             raise EOFError
         return value
+
+    def _question(self):
+        return {"op": "input_request"}
 
     def ask(self, what):
         """Asks the front for something that it publishes itself; returns when it has."""

@@ -19,8 +19,12 @@ _clock, _cpu_clock = time.perf_counter, time.process_time
 class Cells:
     """The part of the kernel that runs cells."""
 
+    _drop_interrupt = int  # does nothing; a subshell drops what another thread was to raise in it
+
     def _execute(self, request):
         content = request.message["content"]
+        if request.count is not None:
+            self.shell.execution_count = request.count
         problem = check_execute(content)
         if problem is not None:
             self._reply(
@@ -64,6 +68,7 @@ class Cells:
                 result = shell.run_cell(code, **arguments)
             finally:
                 self.in_user_code = False
+                self._drop_interrupt()
         except (
             BaseException
         ) as error:  # IPython catches what user code raises: this is a late interrupt or a broken hook
@@ -75,8 +80,9 @@ class Cells:
         """True for a cell with an `await` or its like at top level, if asyncio is to run it."""
         if "await" not in code and "async" not in code:
             return False
-        import asyncio  # noqa: F401  (makes the loop)
+        import asyncio  # noqa: F401  (makes the loop, unless another thread imported it a moment ago)
 
+        self.server.asyncio_was_imported()
         from IPython.core.async_helpers import _asyncio_runner
 
         return self.shell.loop_runner is _asyncio_runner and self.shell.should_run_async(
@@ -105,6 +111,7 @@ class Cells:
             failure = error
         finally:
             self.in_user_code = False
+            self._drop_interrupt()
             self._cell_task = None
         if result is not None:
             self._guarded(shell.events.trigger, "post_execute")
@@ -188,6 +195,7 @@ class Cells:
             return None
         finally:
             self.in_user_code = outer
+            self._drop_interrupt()
 
     def settle(self):
         """Does what start-up left for later; once, in the first idle moment or when something needs it."""

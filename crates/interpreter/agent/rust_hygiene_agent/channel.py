@@ -116,13 +116,61 @@ class ChannelClosed(Exception):
     """The front is gone."""
 
 
-class Channel:
-    """Both directions of the socketpair. Any thread may send; only the main thread receives."""
+class Reader:
+    """Takes frames from a socket."""
 
     def __init__(self, fd):
         self.socket = socket.socket(fileno=fd)
         self.socket.setblocking(True)
         os.set_inheritable(fd, False)
+        self._pending = memoryview(b"")
+
+    def frame(self):
+        """The next frame as `(envelope, sections)`."""
+        mark, count = _unpack("<II", self._exactly(8))
+        if mark != _MARK:
+            raise ChannelClosed  # the user's code has read from it
+        sizes = _unpack(f"<{count}Q", self._exactly(8 * count))
+        envelope, *sections = [self._exactly(size) for size in sizes]
+        return _from_json(bytes(envelope)), sections
+
+    def _exactly(self, size):
+        if size <= len(self._pending):
+            out, self._pending = self._pending[:size], self._pending[size:]
+            return out
+        if size <= 65536:
+            have = bytes(self._pending)
+            while len(have) < size:
+                more = self.socket.recv(65536)
+                if not more:
+                    raise ChannelClosed
+                have += more
+            view = memoryview(have)
+            self._pending = view[size:]
+            return view[:size]
+        buffer = bytearray(size)
+        got = len(self._pending)
+        buffer[:got] = self._pending
+        self._pending = memoryview(b"")
+        view = memoryview(buffer)
+        while got < size:
+            count = self.socket.recv_into(view[got:])
+            if not count:
+                raise ChannelClosed
+            got += count
+        return view
+
+    @property
+    def has_pending(self):
+        """True if bytes of a further frame have already been read from the socket."""
+        return len(self._pending) > 0
+
+
+class Channel(Reader):
+    """Both directions of the socketpair. Any thread may send; only the main thread receives."""
+
+    def __init__(self, fd):
+        super().__init__(fd)
         os.register_at_fork(after_in_child=self._forked)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
@@ -132,20 +180,22 @@ class Channel:
         self._lock = threading.RLock()
         self._main = threading.main_thread().ident
         self._busy = 0
+        self.sender = None  # the thread that is sending
         self._deferred = None
-        self._pending = memoryview(b"")
         self._fionread = bytearray(4)
         self._c_flush = None
         self.flushers = []
+        self.lines = []  # further ways in, of subshells
         self.forked = False
 
     def _forked(self):
         # A forked worker must not keep the channel open nor write to it.
         self.forked = True
-        try:
-            _close(self.socket.detach())
-        except OSError:
-            pass
+        for reader in (self, *self.lines):
+            try:
+                _close(reader.socket.detach())
+            except OSError:
+                pass
         self._lock = threading.RLock()
 
     # ------------------------------------------------------------------ signals
@@ -198,25 +248,31 @@ class Channel:
 
     def settle(self):
         """Returns when the front has taken everything that was printed so far."""
-        self._guarded(self._barrier)
+        self.guarded(self._barrier)
 
     def send(self, envelope, *sections):
         """Sends one frame. `envelope` is a dict, the sections are bytes-like."""
-        self._guarded(self._send, envelope, sections)
+        self.guarded(self._send, envelope, sections)
 
     def _send(self, envelope, sections):
         self._barrier()
         self._write([dumps(envelope), *sections])
 
-    def _guarded(self, function, *arguments):
+    def guarded(self, function, *arguments):
+        """Calls it while no other thread sends, and no interrupt raises in this one."""
         if _getpid() != self._pid:
-            return  # a forked child has no front
-        main = _thread_id() == self._main
+            return None  # a forked child has no front
+        me = _thread_id()
+        main = me == self._main
         if main:
             self._busy += 1
         try:
             with self._lock:
-                function(*arguments)
+                outer, self.sender = self.sender, me
+                try:
+                    return function(*arguments)
+                finally:
+                    self.sender = outer
         finally:
             if main:
                 self._leave()
@@ -237,44 +293,13 @@ class Channel:
 
     # ------------------------------------------------------------------ receiving
 
-    def _exactly(self, size):
-        if size <= len(self._pending):
-            out, self._pending = self._pending[:size], self._pending[size:]
-            return out
-        if size <= 65536:
-            have = bytes(self._pending)
-            while len(have) < size:
-                more = self.socket.recv(65536)
-                if not more:
-                    raise ChannelClosed
-                have += more
-            view = memoryview(have)
-            self._pending = view[size:]
-            return view[:size]
-        buffer = bytearray(size)
-        got = len(self._pending)
-        buffer[:got] = self._pending
-        self._pending = memoryview(b"")
-        view = memoryview(buffer)
-        while got < size:
-            count = self.socket.recv_into(view[got:])
-            if not count:
-                raise ChannelClosed
-            got += count
-        return view
-
     def receive(self):
         """The next frame as `(envelope, sections)`; blocks until it is whole. An interrupt may end the wait, never the reading."""
         if not self._pending:
             self._poll.poll()
         self._busy += 1
         try:
-            mark, count = _unpack("<II", self._exactly(8))
-            if mark != _MARK:
-                raise ChannelClosed  # the user's code has read from it
-            sizes = _unpack(f"<{count}Q", self._exactly(8 * count))
-            envelope, *sections = [self._exactly(size) for size in sizes]
-            return _from_json(bytes(envelope)), sections
+            return self.frame()
         finally:
             self._leave()
 
@@ -285,8 +310,3 @@ class Channel:
     def readable_now(self):
         """True if a frame, or the begin of one, waits in the socket."""
         return bool(self._pending or self._peek.poll(0))
-
-    @property
-    def has_pending(self):
-        """True if bytes of a further frame have already been read from the socket."""
-        return len(self._pending) > 0

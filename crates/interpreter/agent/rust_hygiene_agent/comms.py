@@ -17,6 +17,7 @@ def connect(kernel, comm):
 
         def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
             """Publishes one message of this comm."""
+            note_user(kernel, self, data)
             kernel.publish(
                 msg_type,
                 {"data": {} if data is None else data, "comm_id": self.comm_id, **keys},
@@ -30,6 +31,30 @@ def connect(kernel, comm):
     comm.get_comm_manager = lambda: manager
     kernel._comms = manager
     return manager
+
+
+def note_user(kernel, comm, data):
+    """Notes which subshell uses the comm: what the front end answers belongs into the loop of the one that asked."""
+    subshell = (kernel.get_parent().get("header") or {}).get("subshell_id")
+    comm._subshell = subshell
+    request = _request_id(data)
+    if request is not None:
+        comm.__dict__.setdefault("_subshells_of_requests", {})[request] = subshell
+
+
+def user_of(comm, data, default):
+    """The subshell that a message of the front end is for."""
+    request = _request_id(data)
+    if request is not None:
+        default_of_comm = getattr(comm, "_subshell", default)
+        return getattr(comm, "_subshells_of_requests", {}).pop(request, default_of_comm)
+    return getattr(comm, "_subshell", default)
+
+
+def _request_id(data):
+    content = data.get("content") if isinstance(data, dict) else None
+    request = content.get("id") if isinstance(content, dict) else None
+    return request if isinstance(request, str) else None
 
 
 def comm_manager(kernel):

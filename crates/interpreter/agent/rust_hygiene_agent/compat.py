@@ -15,7 +15,7 @@ def install(kernel):
     """Puts the names in place, and a hook on the import of `comm` and `ipykernel`."""
     hooks = {
         "comm": lambda module: _connect(kernel, module),
-        "asyncio": lambda module: kernel.server.asyncio_was_imported(),
+        "asyncio": lambda module: kernel.here.server.asyncio_was_imported(),
     }
     _name_shell()
     hooks["ipykernel.comm.comm"] = lambda module: _adopt(kernel, module)
@@ -57,9 +57,11 @@ def _stand_in(name, **names):
 
 def _adopt(kernel, module):
     """ipykernel's own Comm drops messages unless ipykernel runs; ours are sent."""
+    from .comms import note_user
 
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
         content = {"data": {} if data is None else data, "comm_id": self.comm_id, **keys}
+        note_user(kernel, self, data)
         kernel.publish(msg_type, content, metadata=metadata, buffers=buffers)
 
     module.BaseComm.publish_msg = publish_msg

@@ -11,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 # A signal that hits IPython's own code between the request and the person's code comes again after this many seconds.
 _AGAIN = 0.001
 # Code that is not known to run the person's is interrupted all the same after this many seconds: it may be theirs too.
-_PATIENCE = 0.2
+PATIENCE = 0.2
 
 _clock, _sleep, _kill, _pid = time.monotonic, time.sleep, os.kill, os.getpid
 
@@ -33,7 +33,7 @@ class Interrupts:
         if meant_for is not None and meant_for != self._cells:
             return
         if self.in_user_code:
-            in_user_code = _runs_user_code(frame)
+            in_user_code = runs_user_code(frame)
             if self._cell_task is not None:
                 task = None if in_user_code else self._cell_task
                 self.channel.guard_signal(lambda: self._interrupt(task))
@@ -48,7 +48,7 @@ class Interrupts:
     def _is_overdue(self):
         if self._postponed_at is None:
             self._postponed_at = _clock()
-        return _clock() - self._postponed_at > _PATIENCE
+        return _clock() - self._postponed_at > PATIENCE
 
     def _send_again(self, cell):
         """In a thread: the signal that hit between IPython's own lines hits the person's code instead."""
@@ -85,7 +85,7 @@ def cares_for_interrupts(function):
     return function
 
 
-def _runs_user_code(frame):
+def runs_user_code(frame):
     """True if what is interrupted was called by the person's code, or by something that cares for its exceptions.
 
     Anywhere else - in IPython's steps from one to the next, or in asyncio's loop - an exception would leave a lock taken, a

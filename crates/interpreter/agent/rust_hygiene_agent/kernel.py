@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 
 from .answers import Answers
 from .asking import Asking
@@ -9,8 +10,10 @@ from .cells import Cells
 from .channel import ChannelClosed, _exit, dumps, flat
 from .interrupts import Interrupts, cares_for_interrupts
 from .replies import Request, error_reply, text_of
+from .routing import header_of
 from .serve import Server
 from .session import Session, Socket
+from .streams import make_careful
 
 log = logging.getLogger("rust_hygiene")
 
@@ -21,7 +24,7 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
     implementation = "rust-hygiene"
     language = "python"
     eventloop = None
-    _supports_kernel_subshells = False
+    _supports_kernel_subshells = True
 
     def __init__(self, channel, config):
         self.channel = channel
@@ -36,9 +39,14 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
         self.later = None
         self.server = Server(channel, self.readable)
         self.shell = None
+        self.streams = None
+        self.raw_parent = (
+            None  # the request that the front takes text of the pipes for, while that is certain
+        )
         self.facts = None
         self.log = log
         self._allow_stdin = False
+        self.subshells = {}
         self._raw_headers = {}
         self._backlog = []
         self._cell_task = None
@@ -131,6 +139,16 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
     def do_one_iteration(self):
         """Kept for libraries: the front serves all channels at any time."""
 
+    @property
+    def here(self):
+        """The subshell whose thread this is, or this."""
+        if self.subshells:
+            me = threading.get_ident()
+            for subshell in list(self.subshells.values()):
+                if subshell.thread.ident == me:
+                    return subshell
+        return self
+
     # ------------------------------------------------------------------ to the front
 
     def publish(self, kind, content, parent=None, metadata=None, buffers=None):
@@ -148,7 +166,21 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
         """Sends a message on iopub whose parts are JSON already."""
         self.channel.send({"op": "publish", "type": kind}, parent, metadata, content, *buffers)
 
+    def be_careful(self):
+        """From now on each print looks at the request that it belongs to."""
+        if self.streams:
+            streams, self.streams = self.streams, None
+            make_careful(streams, self)
+
+    def route_raw_text(self, parent):
+        """Tells the front that text of the pipes belongs to `parent` from now on."""
+        header = header_of(parent)
+        self.raw_parent = parent if "header" in parent else {"header": header}
+        self.channel.send({"op": "parent"}, self._raw_headers.get(header.get("msg_id")) or dumps(header))
+
     def _reply(self, request_id, kind, content, facts=None, **envelope):
+        if self._cell_task is None:
+            self.raw_parent = None  # the front may begin with the next request when it has this
         self.channel.send(
             {"op": "reply", "id": request_id, "type": kind, **envelope},
             b"{}",
@@ -179,7 +211,8 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
     def _set_parent(self, parent):
         """Makes `parent` the request of outputs; of all outputs, unless a cell is running that goes on meanwhile."""
         if self._cell_task is None:
-            self.shell.set_parent(parent)
+            self.raw_parent = parent
+            self.shell.take_parent(parent)
         else:
             self.shell.set_thread_parent(parent)
 
@@ -258,7 +291,7 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
     def _remember(self, request):
         self._raw_headers[request.message["msg_id"]] = request.raw_header
         if len(self._raw_headers) > 256:
-            del self._raw_headers[next(iter(self._raw_headers))]
+            self._raw_headers.pop(next(iter(self._raw_headers)), None)
 
     def handle(self, request):
         """Answers one request with exactly one reply."""
@@ -292,3 +325,4 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
             return answer(content)
         finally:
             self.in_user_code = self._cell_task is not None
+            self._drop_interrupt()

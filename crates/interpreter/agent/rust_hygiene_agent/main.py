@@ -40,12 +40,14 @@ def _serve(config, channel, keep_compiled):
 
     from .compat import install
     from .compiler import XCachingCompiler
+    from .door import open_door
     from .kernel import IPythonKernel
     from .profile import load_config, run_startup
     from .shell import ZMQInteractiveShell
     from .streams import pair
 
     kernel = IPythonKernel(channel, config)
+    kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
     signal.signal(signal.SIGINT, kernel.on_sigint)
     sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file]
     if config.get("session_name"):
@@ -53,7 +55,6 @@ def _serve(config, channel, keep_compiled):
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     stdout, stderr = sys.stdout, sys.stderr = pair(channel.settle)
     channel.flushers[:] = [stdout.flush, stderr.flush]
-    _flush_on_request(config["flush_fd"], channel.flushers)
 
     from IPython.paths import get_ipython_dir
 
@@ -63,7 +64,10 @@ def _serve(config, channel, keep_compiled):
     traits.IPKernelApp.connection_file = kernel.connection_file
     install(kernel)
     shell = ZMQInteractiveShell.instance(config=traits, kernel=kernel, compiler_class=XCachingCompiler)
-    kernel.shell = stdout._shell = stderr._shell = shell
+    kernel.shell = stdout.shell = stderr.shell = shell
+    kernel.streams = (stdout, stderr)
+    if kernel.server.loop is not None:
+        kernel.be_careful()
     if os.environ.get("JPY_SESSION_NAME"):
         shell.user_ns["__session__"] = os.environ["JPY_SESSION_NAME"]
     builtins.input = kernel.raw_input
@@ -80,6 +84,7 @@ def _serve(config, channel, keep_compiled):
         0, ""
     )  # only now: a file beside the notebook must not stand for a module of the library while we load
     run_startup(shell, traits)
+    open_door(config["door_fd"], kernel)
     gc.freeze()  # what start-up made stays: no collection need look at it
     gc.enable()
     channel.send(
@@ -107,23 +112,6 @@ def _serve(config, channel, keep_compiled):
     kernel.server.when_idle(0.5, kernel.settle)
     kernel.server.serve()
     _leave(shell)
-
-
-def _flush_on_request(fd, flushers):
-    """A thread that gives out text without a line end when the front asks, a few times a second while a cell runs."""
-    import _thread
-
-    os.set_inheritable(fd, False)
-
-    def serve():
-        while os.read(fd, 4096):
-            for flush in flushers:
-                try:
-                    flush()
-                except (OSError, ValueError):
-                    pass  # the user closed it
-
-    _thread.start_new_thread(serve, ())
 
 
 def _patch_getpass(kernel):

@@ -8,13 +8,14 @@ _loads = json.loads  # bound here: a cell may replace it in its module
 class Request:
     """One request from the front: the message as a dictionary, and its header as it came."""
 
-    __slots__ = ("channel", "facts", "id", "message", "raw_header", "type")
+    __slots__ = ("channel", "count", "facts", "id", "message", "raw_header", "type")
 
     def __init__(self, envelope, sections):
         header, parent, metadata, content, *buffers = sections
         self.type = envelope["type"]
         self.id = envelope["id"]
         self.channel = envelope.get("channel", "shell")
+        self.count = envelope.get("count")  # of a cell, once there are subshells
         self.facts = envelope.get("facts", False)
         self.raw_header = bytes(header)
         head = _loads(self.raw_header)

@@ -25,6 +25,7 @@ class Server:
         self._marked = False
         self._taking = False
         self.loop = None
+        self.loop_made = None  # called when there is one
         self.exiting = False
 
     # ------------------------------------------------------------------ idle work
@@ -61,6 +62,8 @@ class Server:
             due, function = self._idle
             self._handle = self.loop.call_later(max(0.0, due - time.monotonic()), function)
             self._idle = None
+        if self.loop_made is not None:
+            self.loop_made()
 
     def _mark(self, running):
         """Lets asyncio believe that the loop runs, as it will when this cell is over."""
@@ -72,6 +75,7 @@ class Server:
 
     def serve(self):
         """Serves until `exiting`."""
+        self._main = threading.get_ident()
         while not self.exiting:
             if self.loop is None and "asyncio" in sys.modules:
                 self._make_loop()
@@ -92,6 +96,8 @@ class Server:
             except Exception:
                 log.warning("work in an idle moment failed", exc_info=True)
             return
+        if "asyncio" in sys.modules:
+            return  # another thread imported it: the loop takes what has come
         self._taking = True
         try:
             self._take()

@@ -20,6 +20,7 @@ from IPython.core.magic import Magics, line_magic, magics_class
 from traitlets import Any, CBool, CBytes, Instance, Type, default
 
 from .hooks import Hooked
+from .routing import Parented
 
 # What a history manager knows of the running session, beside its file.
 _HISTORY_OF_SESSION = (
@@ -63,7 +64,7 @@ def _base64_images(data):
     }
 
 
-class _Routed(Hooked):
+class _Routed(Parented, Hooked):
     """What outputs share: the request that they belong to, and hooks of the calling thread."""
 
     @property
@@ -76,20 +77,12 @@ class _Routed(Hooked):
         """The façade of the iopub socket."""
         return self.shell.kernel.iopub_socket
 
-    @property
-    def parent_header(self):
-        """Header of the request in hand."""
-        return self.shell.parent_header.get("header", {})
-
-    def set_parent(self, parent):
-        """Kept for libraries: the shell keeps the parent of all outputs."""
-
     def _emit(self, kind, content):
         kernel = self.shell.kernel
         if self._hooks:
-            self._send_through_hooks(kernel, kind, content, self.shell.parent_header)
+            self._send_through_hooks(kernel, kind, content, self.parent_header)
         else:
-            kernel.publish(kind, content)
+            kernel.publish(kind, content, parent=self.parent_header)
 
 
 class ZMQDisplayPublisher(_Routed, DisplayPublisher):
@@ -211,6 +204,13 @@ class KernelMagics(Magics):
             f"or, if you are local, you can connect with just:\n    $> jupyter <app> --existing {name}\n"
             "or even just:\n    $> jupyter <app> --existing\nif this is the most recent Jupyter kernel you have started."
         )
+
+    @line_magic
+    def subshell(self, line):
+        """Prints in which subshell this cell runs, and which there are."""
+        from .subshells import describe
+
+        print(describe(self.shell.kernel))
 
     @line_magic
     def qtconsole(self, line):
@@ -367,12 +367,17 @@ class ZMQInteractiveShell(InteractiveShell):
 
     @parent_header.setter
     def parent_header(self, parent):
+        self.set_parent(parent)
+
+    def take_parent(self, parent):
+        """Makes a request of the front's the one in hand."""
         self._parent.set(parent)
         self._parent_of_last_cell = parent
 
     def set_parent(self, parent):
-        """Makes `parent` the request of all outputs from now on."""
-        self.parent_header = parent
+        """Makes `parent` the request of all outputs from now on; also of what C code and subprocesses print."""
+        self.take_parent(parent)
+        self.kernel.route_raw_text(parent)
 
     def get_parent(self):
         """The request that the calling thread's output belongs to."""
@@ -380,6 +385,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def set_thread_parent(self, parent):
         """Routes the calling thread's output to `parent`; returns a token for `reset_thread_parent`."""
+        self.kernel.be_careful()
         return self._parent.set(parent)
 
     def reset_thread_parent(self, token):
@@ -412,7 +418,7 @@ class ZMQInteractiveShell(InteractiveShell):
         """Shows an exception; a coroutine that an interrupt cancelled shows KeyboardInterrupt, as blocking code does."""
         _, value, trace = exc_tuple or sys.exc_info()
         _cut_our_frames(trace)
-        if self.kernel.cancelled_by_interrupt and type(value).__name__ == "CancelledError":
+        if self.kernel.here.cancelled_by_interrupt and type(value).__name__ == "CancelledError":
             exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
         del value, trace
         super().showtraceback(exc_tuple, *args, **kwargs)
@@ -441,9 +447,10 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def system_piped(self, cmd):
         """`!cmd`: as IPython's, and an interrupt of the command interrupts the cell (IPython issue 13161)."""
-        before = self.kernel.interrupts
+        here = self.kernel.here
+        before = here.interrupts
         super().system_piped(cmd)
-        if self.kernel.interrupts != before:
+        if here.interrupts != before:
             raise KeyboardInterrupt
 
     system = system_piped

@@ -8,10 +8,15 @@ import io
 import os
 
 from .hooks import Hooked
+from .routing import Parented, Router
+
+_write, _getpid = io.TextIOWrapper.write, os.getpid
 
 
-class OutStream(Hooked, io.TextIOWrapper):
+class OutStream(Parented, Hooked, io.TextIOWrapper):
     """A line-buffered stream to the front."""
+
+    shell = None
 
     def __init__(self, fd, name):
         super().__init__(
@@ -22,8 +27,8 @@ class OutStream(Hooked, io.TextIOWrapper):
         )
         self._name = name
         self._pid = os.getpid()
-        self._shell = None
         self._init_hooks()
+        self._has_hooks = False
 
     @property
     def name(self):
@@ -43,30 +48,16 @@ class OutStream(Hooked, io.TextIOWrapper):
 
     # ipykernel's names
 
-    @property
-    def parent_header(self):
-        """Header of the request that output of the calling thread belongs to."""
-        return self._shell.parent_header.get("header", {}) if self._shell is not None else {}
-
-    def set_parent(self, parent):
-        """Kept for libraries: the parent of all output is the shell's."""
-
     def register_hook(self, hook):
         """Registers a transformer of stream messages of the calling thread."""
         super().register_hook(hook)
-        self.__class__ = HookedOutStream
+        self._has_hooks = True
+        self.given_parent()
 
-
-class HookedOutStream(OutStream):
-    """A stream on which a hook was registered: each write becomes a message that the hooks may change or take."""
-
-    def write(self, text):
-        """Writes, or hands a message to the hooks of the calling thread."""
-        if not self._hooks or self._shell is None:
-            return super().write(text)
-        content = {"name": self._name, "text": text}
-        self._send_through_hooks(self._shell.kernel, "stream", content, self._shell.parent_header)
-        return len(text)
+    def given_parent(self):
+        """Each write must look now."""
+        self.shell.kernel.be_careful()
+        self.__dict__.pop("write", None)
 
 
 # The two outputs are two pipes, and the front cannot know in which order they were written. So whoever writes to the one
@@ -98,9 +89,65 @@ class OutAfterErr(OutStream):
         return self.write(text)
 
 
+class CarefulStream(OutStream):
+    """Either stream once text may belong to another request than the one in hand, or a hook may want it."""
+
+    _turn = None
+    _router = None
+
+    def write(self, text):
+        """Writes, or sends a message that names its parent."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        kernel = self.shell.kernel
+        if _getpid() == self._pid and not self._is_raw(kernel.raw_parent):
+            return self._send(kernel, text)
+        turn = self._turn
+        if turn[0] is not self:
+            self.settle()
+            turn[0] = self
+        return _write(self, text)
+
+    def _use_shortcut(self):
+        """Gives this stream a `write` that asks only what has to be asked: nobody has given it a parent or a hook yet."""
+        shell, kernel, turn = self.shell, self.shell.kernel, self._turn
+        parent_of_context, raw, carefully = shell._parent.get, super().write, self.write
+
+        def write(text):
+            if parent_of_context(shell._parent_of_last_cell) is kernel.raw_parent and turn[0] is self:
+                return raw(text)
+            return carefully(text)
+
+        self.write = write
+
+    def _is_raw(self, raw_parent):
+        if self._has_hooks and self._hooks:
+            return False
+        return raw_parent is not None and self.parent_header is raw_parent["header"]
+
+    def _send(self, kernel, text):
+        header = self.parent_header
+        if not (self._has_hooks and self._hooks):
+            self._router.write(self._name, header, text)
+            return len(text)
+        self._send_through_hooks(kernel, "stream", {"name": self._name, "text": text}, header)
+        return len(text)
+
+
 def pair(settle):
     """stdout and stderr. `settle` returns when the front has taken all that was printed so far."""
     stdout, stderr = OutStream(1, "stdout"), ErrStream(2, "stderr")
     stdout.settle = stderr.settle = settle
     stderr.stdout = stdout
     return stdout, stderr
+
+
+def make_careful(streams, kernel):
+    """From now on each write to these streams looks at its parent."""
+    router, turn = Router(kernel), [None]
+    for stream in streams:
+        stream._router, stream._turn = router, turn
+        stream.__class__ = CarefulStream
+        if stream._own is None and not stream._has_hooks:
+            stream._use_shortcut()
+    kernel.channel.flushers.append(router.flush)

@@ -1,0 +1,65 @@
+"""The door: what the front asks for while the main thread runs a cell. A small thread waits here; it does nothing of the user's."""
+
+import _thread
+import linecache
+import logging
+import os
+import socket
+import sys
+import threading
+
+log = logging.getLogger("rust_hygiene")
+
+_MSG_CMSG_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0x40000000)  # Linux; Python does not always name it
+
+
+def open_door(fd, kernel):
+    """Starts the thread."""
+    os.set_inheritable(fd, False)
+    door = socket.socket(fileno=fd)
+    asked = {b"f": _flush, b"s": _open_subshell, b"i": _interrupt_subshells, b"w": _say_where}
+
+    def serve():
+        while True:
+            message, fds, _, _ = socket.recv_fds(door, 4096, 1, _MSG_CMSG_CLOEXEC)
+            if not message:
+                return
+            try:
+                asked[message[:1]](kernel, message[1:].decode(), fds)
+            except Exception:
+                log.warning("what the front asked for failed", exc_info=True)
+
+    _thread.start_new_thread(serve, ())
+
+
+def _flush(kernel, _, fds):
+    """Gives out text without a line end."""
+    for flush in kernel.channel.flushers:
+        try:
+            flush()
+        except (OSError, ValueError):
+            pass  # the user closed it
+
+
+def _open_subshell(kernel, subshell_id, fds):
+    from .subshells import open_subshell
+
+    open_subshell(kernel, subshell_id, fds[0])
+
+
+def _interrupt_subshells(kernel, _, fds):
+    from .subshells import interrupt_subshells
+
+    interrupt_subshells(kernel)
+
+
+def _say_where(kernel, _, fds):
+    """Tells the front which line of the person's code the main thread is in."""
+    frame = sys._current_frames().get(threading.main_thread().ident)
+    while frame is not None and frame.f_globals is not kernel.shell.user_ns:
+        frame = frame.f_back
+    place = ""
+    if frame is not None:
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        place = f"line {frame.f_lineno}: {line}" if line else f"line {frame.f_lineno}"
+    kernel.channel.send({"op": "where", "what": place})

@@ -1,0 +1,127 @@
+//! The door: how the agent is reached while its main thread runs a cell.
+//!
+//! A small thread of the agent reads messages here, one at a time: give out text, take a line for a subshell, interrupt.
+
+use crate::frame::Frame;
+use bytes::Bytes;
+use nix::sys::socket::AddressFamily;
+use nix::sys::socket::ControlMessage;
+use nix::sys::socket::MsgFlags;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
+use nix::sys::socket::sendmsg;
+use nix::sys::socket::socketpair;
+use std::io;
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// Gives out text that was printed without a line end.
+const FLUSH: &[u8] = b"f";
+/// Interrupts what subshells run.
+const INTERRUPT: &[u8] = b"i";
+/// Says where the main thread is.
+const WHERE: &[u8] = b"w";
+/// Before the id of a subshell whose line comes with the message.
+const SUBSHELL: u8 = b's';
+
+/// Our side of the door.
+#[derive(Debug)]
+pub(crate) struct Door(OwnedFd);
+
+impl Door {
+    /// The door, and the end for the child.
+    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
+        // Each message keeps its bounds and its descriptor: unix(7), SOCK_SEQPACKET.
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .map_err(io::Error::from)?;
+        Ok((Self(ours), theirs))
+    }
+
+    pub(crate) fn ask_for_text(&self) {
+        if self.unread() == 0 {
+            self.say(FLUSH); // else it was asked already, and cannot answer while a cell holds the GIL
+        }
+    }
+
+    pub(crate) fn interrupt_subshells(&self) {
+        self.say(INTERRUPT);
+    }
+
+    pub(crate) fn ask_where(&self) {
+        self.say(WHERE);
+    }
+
+    fn say(&self, what: &[u8]) {
+        if let Err(error) = self.send(what, &[]) {
+            tracing::debug!(%error, "the agent was not reached");
+        }
+    }
+
+    fn send(&self, message: &[u8], descriptors: &[i32]) -> io::Result<()> {
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let control: &[_] = if descriptors.is_empty() { &[] } else { &rights };
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(message)],
+            control,
+            flags,
+            None,
+        )?;
+        Ok(())
+    }
+
+    /// How much the agent has not read yet; a measure, not bytes.
+    fn unread(&self) -> i32 {
+        let mut count: libc::c_int = 0;
+        // SAFETY: TIOCOUTQ writes one int (unix(7), SIOCOUTQ).
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+        if result == 0 { count } else { 0 }
+    }
+
+    /// Opens a line for the subshell `id`.
+    pub(crate) fn open_line(&self, id: &str) -> io::Result<Line> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let socket = UnixStream::from_std(ours)?;
+        let message = [&[SUBSHELL], id.as_bytes()].concat();
+        self.send(&message, &[theirs.as_raw_fd()])?;
+        let (frames, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(write(socket, waiting));
+        Ok(Line(frames))
+    }
+}
+
+/// Requests to one subshell go in here; it answers on the channel. Dropping the line ends the subshell, once it has
+/// taken what was sent.
+#[derive(Debug)]
+pub struct Line(mpsc::UnboundedSender<Vec<Bytes>>);
+
+impl Line {
+    /// Sends a frame.
+    pub fn send(&self, sections: &[Bytes]) {
+        // The other side is gone only when the interpreter is.
+        drop(self.0.send(sections.to_vec()));
+    }
+}
+
+async fn write(mut socket: UnixStream, mut waiting: mpsc::UnboundedReceiver<Vec<Bytes>>) {
+    while let Some(sections) = waiting.recv().await {
+        let head = Frame::head(&sections);
+        for part in std::iter::once(&head).chain(&sections) {
+            if let Err(error) = socket.write_all(part).await {
+                tracing::debug!(%error, "a subshell that is gone");
+                return;
+            }
+        }
+    }
+}

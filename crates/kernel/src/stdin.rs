@@ -1,0 +1,77 @@
+//! Questions to the person, and who gets the answer.
+
+use crate::Kernel;
+use crate::content::InputReply;
+use crate::content::Named;
+use crate::publish::EMPTY;
+use bytes::Bytes;
+use wire::Channel;
+use wire::Incoming;
+
+/// A question that waits for its answer.
+pub(crate) struct Question {
+    /// Number of the request to a subshell that asks; none is the cell in hand.
+    by: Option<u64>,
+    msg_id: String,
+}
+
+impl Kernel {
+    /// A cell asks: the one in hand, or the request `by` of a subshell.
+    pub(crate) fn input_request(&mut self, by: Option<u64>, content: Bytes) {
+        let request = match by {
+            None => self.cell.as_ref().map(|cell| &cell.request),
+            Some(id) => self.subshells.request(id),
+        };
+        let Some(request) = request else {
+            tracing::error!("input asked for outside a cell");
+            return;
+        };
+        let header = self.outbox.reply(
+            Channel::Stdin,
+            &request.origin,
+            "input_request",
+            EMPTY,
+            content,
+            Vec::new(),
+        );
+        let msg_id = Named::of(&header).msg_id;
+        self.forget_question(by);
+        self.questions.push(Question { by, msg_id });
+    }
+
+    /// The answer to a question: the one that it names, or the newest, for some clients name none.
+    pub(crate) fn input_reply(&mut self, reply: &Incoming) {
+        if InputReply::is_talk_of_the_page(&reply.content) {
+            tracing::debug!("an input_reply that answers no question of a person");
+            return;
+        }
+        let named = Named::of(&reply.parent_header).msg_id;
+        let Some(at) = self
+            .questions
+            .iter()
+            .position(|question| question.msg_id == named)
+            .or(self.questions.len().checked_sub(1))
+        else {
+            tracing::debug!("an input_reply that no one asked for");
+            return;
+        };
+        let question = self.questions.remove(at);
+        let frame = [
+            Bytes::from_static(br#"{"op":"input_reply"}"#),
+            reply.content.clone(),
+        ];
+        match question.by {
+            Some(id) => self.subshells.send(id, &frame),
+            None => {
+                if let Some(interpreter) = &mut self.interpreter {
+                    interpreter.send(&frame);
+                }
+            }
+        }
+    }
+
+    /// Whoever asked no longer waits.
+    pub(crate) fn forget_question(&mut self, by: Option<u64>) {
+        self.questions.retain(|question| question.by != by);
+    }
+}
