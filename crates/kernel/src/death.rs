@@ -52,6 +52,7 @@ impl Kernel {
             "version": setup.version,
             "arguments": setup.arguments,
             "facts": setup.config.measure,
+            "ipykernel_names": setup.config.ipykernel_names,
             "language_info": crate::info::language_info(None),
         });
         if let Some(count) = go_on_with {

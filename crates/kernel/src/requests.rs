@@ -17,6 +17,15 @@ use wire::Incoming;
 
 /// More waiting requests than this are refused: a client that does not wait for replies must not fill our memory.
 const MOST_WAITING: usize = 10_000;
+/// What the agent answers, on whichever channel it comes.
+const IN_TURN: [&str; 6] = [
+    "execute_request",
+    "complete_request",
+    "inspect_request",
+    "history_request",
+    "is_complete_request",
+    "comm_info_request",
+];
 /// Within this time a request may have been meant for the kernel that had our ports before.
 const JUST_BORN: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -38,12 +47,13 @@ impl Kernel {
             }
             (_, "connect_request") => self.answer(&request, &self.setup.connect.clone()),
             (Channel::Control, "usage_request") => self.ask_usage(request),
-            (Channel::Control, kind) => {
+            (Channel::Control, kind) if !IN_TURN.contains(&kind) => {
                 let text =
                     format!("{kind:?} is not answered on the control channel by this kernel");
                 self.answer(&request, &error("UnknownRequest", &text));
             }
-            (Channel::Shell, _) => self.shell_request(request),
+            // As ipykernel, control takes what shell takes; but one thread of Python serves both, so it waits its turn.
+            (Channel::Control | Channel::Shell, _) => self.shell_request(request),
         }
     }
 

@@ -28,6 +28,14 @@ class Loader:
             get_connection_file=get_connection_file,
             get_connection_info=get_connection_info,
         )
+        from . import application, kernel, streams
+
+        application.IPKernelApp.instance = classmethod(lambda cls, *args, **kwargs: _kernel().app)
+        application.IPKernelApp.initialized = classmethod(lambda cls: True)
+        _submodule(module, "kernelapp", IPKernelApp=application.IPKernelApp)
+        _submodule(module, "kernelbase", Kernel=kernel.IPythonKernel)
+        _submodule(module, "ipkernel", IPythonKernel=kernel.IPythonKernel)
+        _submodule(module, "iostream", OutStream=streams.OutStream)
         try:
             import comm
         except ImportError:

@@ -24,6 +24,17 @@ class OutStream(io.TextIOWrapper):
         self._shell = None
         self._local = threading.local()
 
+    encoding = "UTF-8"
+    errors = None
+
+    def read(self, size=-1):
+        """Nothing can be read."""
+        raise io.UnsupportedOperation("read")
+
+    def readline(self, size=-1):
+        """Nothing can be read."""
+        raise io.UnsupportedOperation("readline")
+
     @property
     def name(self):
         """`stdout` or `stderr`, as in the protocol; the plain file calls itself by its descriptor."""
