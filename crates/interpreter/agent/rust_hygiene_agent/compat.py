@@ -87,7 +87,10 @@ def _application(kernel, module):
     """`IPKernelApp.instance()` is an application of ipykernel's own class that knows this kernel."""
     app = module.IPKernelApp.instance(config=kernel.shell.config, log=kernel.log)
     app.kernel, app.shell, app.connection_file = kernel, kernel.shell, kernel.connection_file
-    app.profile_dir = kernel.shell.profile_dir
+    app.profile_dir, app.session = kernel.shell.profile_dir, kernel.session
+    others = kernel.shell.configurables
+    others[:] = [*(one for one in others if one is not kernel._app), app]
+    kernel._app = app
     try:
         app.load_connection_file()
     except OSError:

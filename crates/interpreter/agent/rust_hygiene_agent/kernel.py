@@ -33,7 +33,7 @@ class IPythonKernel(Facade, Cells, Answers, Asking):
         self.server = Server(channel, self.readable)
         self.shell = None
         self.facts = None
-        self.log = log
+        self.log = logging.getLogger("IPKernelApp")
         self.interrupts = 0
         self._allow_stdin = False
         self._raw_headers = {}

@@ -84,8 +84,12 @@ class KernelMagics(Magics):
     @line_magic
     def qtconsole(self, line):
         """Opens a qtconsole connected to this kernel."""
+        import importlib.util
         import subprocess
 
+        if importlib.util.find_spec("qtconsole") is None:
+            print("The package qtconsole is not installed.", file=sys.stderr)
+            return
         command = [
             sys.executable,
             "-m",
@@ -94,7 +98,8 @@ class KernelMagics(Magics):
             self.shell.kernel.connection_file,
             *line.split(),
         ]
-        subprocess.Popen(command, start_new_session=True)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.Popen(command, start_new_session=True, **quiet)
 
     @line_magic
     def autosave(self, line):

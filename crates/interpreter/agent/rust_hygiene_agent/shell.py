@@ -19,6 +19,8 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Any, Bool, CBool, CBytes, Instance, Type, default
 
+from .replies import text_of
+
 # What a history manager knows of the running session, beside its file.
 _HISTORY_OF_SESSION = (
     "input_hist_parsed",
@@ -363,7 +365,9 @@ class ZMQInteractiveShell(InteractiveShell):
         if self.displayhook.msg is not None:
             # an error while a result is formatted fails the cell too
             self._last_traceback_during_displayhook = True
-        self.kernel.publish("error", {"traceback": stb, "ename": str(etype.__name__), "evalue": str(evalue)})
+        self.kernel.publish(
+            "error", {"traceback": stb, "ename": str(etype.__name__), "evalue": text_of(evalue)}
+        )
         self._last_traceback = stb
 
     @contextlib.contextmanager
@@ -377,7 +381,7 @@ class ZMQInteractiveShell(InteractiveShell):
             return super()._format_exception_for_storage(exception, filename, running_compiled_code)
         return {
             "ename": type(exception).__name__,
-            "evalue": str(exception),
+            "evalue": text_of(exception),
             "traceback": self._last_traceback,
         }
 
