@@ -24,9 +24,15 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::Instant;
 
-/// While text keeps coming it is read in steps of this length, so that a loop of prints becomes few messages. The
-/// first text after a silence is read at once.
-const BATCH: Duration = Duration::from_millis(10);
+/// Text is not read as it comes but in steps, so that a loop of prints becomes few messages: front ends that save notebooks
+/// keep each as an output. The first step is this long, the next ones twice as long each.
+const FIRST_STEP: Duration = Duration::from_millis(20);
+/// No step is longer.
+const LONGEST_STEP: Duration = Duration::from_millis(100);
+/// After a silence of this length the steps begin anew.
+const SILENCE: Duration = Duration::from_millis(200);
+/// Where a step brought more than this, bytes, steps stay short: the pipe must not fill.
+const MUCH: usize = 16 << 10;
 /// A pipe that holds this much is read without waiting, bytes.
 const LARGE: usize = 128 << 10;
 /// At most this much is read from a pipe in one go, bytes.
@@ -65,6 +71,9 @@ pub struct Interpreter {
     flush: OwnedFd,
     pipes: [Pipe; 2],
     ready: VecDeque<Event>,
+    /// When text was last looked at, unless a silence or a frame came after it, and the step that followed.
+    last_text: Option<Instant>,
+    step: Duration,
     exit: Option<Exit>,
     /// True once it was killed because it cannot be heard.
     given_up: bool,
@@ -111,6 +120,8 @@ impl Interpreter {
             flush,
             pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
+            last_text: None,
+            step: FIRST_STEP,
             exit: None,
             given_up: false,
         })
@@ -273,13 +284,30 @@ impl Interpreter {
         if waiting > 0 && self.take_channel() {
             return;
         }
+        let now = Instant::now();
+        let is_small = (1..LARGE).contains(&waiting);
+        if is_small && self.last_text.is_none_or(|last| now - last > SILENCE) {
+            self.step = FIRST_STEP;
+            self.rest(now);
+            return;
+        }
         self.read_pipe(which, waiting);
-        if (1..LARGE).contains(&waiting) {
-            let resume = Instant::now() + BATCH;
-            for pipe in &mut self.pipes {
-                pipe.watch = None;
-                pipe.not_before = resume;
-            }
+        if is_small {
+            self.step = if waiting > MUCH {
+                FIRST_STEP
+            } else {
+                LONGEST_STEP.min(self.step * 2)
+            };
+            self.rest(now);
+        }
+    }
+
+    /// Leaves the pipes alone for a step.
+    fn rest(&mut self, now: Instant) {
+        self.last_text = Some(now);
+        for pipe in &mut self.pipes {
+            pipe.watch = None;
+            pipe.not_before = now + self.step;
         }
     }
 
@@ -297,6 +325,7 @@ impl Interpreter {
 
     /// The agent waits for empty pipes before its next frame.
     fn empty_pipes(&mut self) {
+        self.last_text = None;
         for which in 0..self.pipes.len() {
             for _ in 0..16 {
                 let waiting = self.pipes[which].waiting();

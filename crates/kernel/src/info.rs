@@ -33,12 +33,30 @@ pub(crate) fn content(program: &str, python: Option<&str>, version: Option<&str>
     );
     let links = [
         ("Python", format!("https://docs.python.org/{docs}")),
-        ("IPython", "https://ipython.readthedocs.io/en/stable/".to_owned()),
-        ("NumPy", "https://docs.scipy.org/doc/numpy/reference/".to_owned()),
-        ("SciPy", "https://docs.scipy.org/doc/scipy/reference/".to_owned()),
-        ("Matplotlib", "https://matplotlib.org/contents.html".to_owned()),
-        ("SymPy", "http://docs.sympy.org/latest/index.html".to_owned()),
-        ("pandas", "https://pandas.pydata.org/pandas-docs/stable/".to_owned()),
+        (
+            "IPython",
+            "https://ipython.readthedocs.io/en/stable/".to_owned(),
+        ),
+        (
+            "NumPy",
+            "https://docs.scipy.org/doc/numpy/reference/".to_owned(),
+        ),
+        (
+            "SciPy",
+            "https://docs.scipy.org/doc/scipy/reference/".to_owned(),
+        ),
+        (
+            "Matplotlib",
+            "https://matplotlib.org/contents.html".to_owned(),
+        ),
+        (
+            "SymPy",
+            "http://docs.sympy.org/latest/index.html".to_owned(),
+        ),
+        (
+            "pandas",
+            "https://pandas.pydata.org/pandas-docs/stable/".to_owned(),
+        ),
     ];
     json!({
         "status": "ok",

@@ -37,6 +37,10 @@ impl Kernel {
             (Channel::Stdin, kind) => {
                 tracing::warn!(kind, "a message on stdin that is no input_reply")
             }
+            // In turn with the cells before it, as clients that count replies expect; control answers at once.
+            (Channel::Shell, "kernel_info_request") if self.is_occupied() => {
+                self.shell_request(request)
+            }
             (_, "kernel_info_request") => self.kernel_info(request),
             (_, "shutdown_request") => self.shutdown(&request),
             (_, "interrupt_request") => {
@@ -115,12 +119,18 @@ impl Kernel {
             let Some(request) = self.queue.pop_front() else {
                 return;
             };
-            if request.header.msg_type == "execute_request" {
-                self.begin_cell(request);
-            } else {
-                self.forward(request);
+            match request.header.msg_type.as_str() {
+                "execute_request" => self.begin_cell(request),
+                "kernel_info_request" => self.kernel_info(request),
+                _ => self.forward(request),
             }
         }
+    }
+
+    /// True while requests of shell wait for one another; not while Python starts, which answers need not wait for.
+    fn is_occupied(&self) -> bool {
+        matches!(self.life, Life::Ready)
+            && (self.cell.is_some() || self.closing.is_some() || !self.queue.is_empty())
     }
 
     fn begin_cell(&mut self, request: Incoming) {

@@ -102,7 +102,9 @@ class Facade(PassesFor):
 
     @property
     def _parent_ident(self):
-        return {"shell": [], "control": []}
+        # the sockets are the front's; a client of jupyter_client calls its socket by its session
+        header = self.get_parent().get("header", {})
+        return {"shell": [header.get("session", "").encode()], "control": []}
 
     @classmethod
     def instance(cls, *args, **kwargs):

@@ -53,6 +53,9 @@ class OutStream(io.TextIOWrapper):
 
     # ipykernel's names
 
+    def _is_master_process(self):
+        return os.getpid() == self._pid
+
     @property
     def parent_header(self):
         """Header of the request that output of the calling thread belongs to."""
