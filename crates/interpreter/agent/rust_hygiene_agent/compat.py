@@ -60,8 +60,8 @@ def _name_classes():
         cls.__module__ = "ipykernel.zmqshell"
     shell.ZMQShellDisplayHook.__module__ = "ipykernel.displayhook"
     kernel.IPythonKernel.__module__ = "ipykernel.ipkernel"
-    kernel.IPythonKernel.raw_input.__module__ = "ipykernel.kernelbase"
-    kernel.IPythonKernel.getpass.__module__ = "ipykernel.kernelbase"
+    for method in (kernel.IPythonKernel.raw_input, kernel.IPythonKernel.getpass):
+        method.__module__, method.__qualname__ = "ipykernel.kernelbase", f"Kernel.{method.__name__}"
     session.Session.__module__ = "jupyter_client.session"
     session.BackgroundSocket.__module__ = streams.OutStream.__module__ = "ipykernel.iostream"
     for cls in (streams.ErrStream, streams.OutAfterErr, streams.HookedOutStream):
@@ -122,7 +122,7 @@ class _Later(types.ModuleType):
     """A module that is loaded with the first look at something in it: libraries ask only whether it is there."""
 
     def __getattr__(self, name):
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__version__":
             raise AttributeError(name)
         spec = self.__spec__
         self.__class__ = types.ModuleType
@@ -154,12 +154,12 @@ class _AfterImport:
 
     def find_spec(self, name, path=None, target=None):
         """Finds what the other finders find, and adds the hook."""
-        if self._inside or name not in self._hooks:
+        if self._inside or not (name in self._hooks or name.startswith("ipykernel.")):
             return None
         return self.find(name)
 
     def find(self, name):
-        """The spec of a module whose import is watched; for ipykernel, where it is absent, that of the stand-in."""
+        """The spec of a module whose import is watched; for ipykernel and its parts, where it is absent, that of the stand-in."""
         from importlib.machinery import ModuleSpec
         from importlib.util import find_spec
 
@@ -171,11 +171,12 @@ class _AfterImport:
         finally:
             self._inside = False
         if spec is None or spec.loader is None:
-            if name != "ipykernel" or not self._borrow_names:
+            if name.partition(".")[0] != "ipykernel" or not self._borrow_names:
                 return None
             from . import stand_in
 
-            return ModuleSpec(name, stand_in.Loader(), is_package=True)
+            loader = stand_in.Loader() if name == "ipykernel" else stand_in.part(name)
+            return loader and ModuleSpec(name, loader, is_package=name == "ipykernel")
         hook = self._hooks.get(name)
         if hook is not None:
             spec.loader = _Hooked(spec.loader, hook)
