@@ -114,6 +114,7 @@ impl Kernel {
             if cell.stores_history() {
                 self.execution_count += 1;
             }
+            self.doomed = 0;
             for request in std::mem::take(&mut self.queue) {
                 let content = match request.header.msg_type.as_str() {
                     "execute_request" => self.aborted(),

@@ -38,8 +38,10 @@ impl Kernel {
                 tracing::warn!(kind, "a message on stdin that is no input_reply")
             }
             // In turn with the cells before it, as clients that count replies expect; control answers at once.
-            (Channel::Shell, "kernel_info_request") if self.is_occupied() => {
-                self.shell_request(request)
+            (Channel::Shell, "kernel_info_request" | "connect_request")
+                if self.cell.is_some() || self.closing.is_some() || !self.queue.is_empty() =>
+            {
+                self.shell_request(request);
             }
             (_, "kernel_info_request") => self.kernel_info(request),
             (_, "shutdown_request") => self.shutdown(&request),
@@ -90,11 +92,8 @@ impl Kernel {
             if closing.aborts_queue() {
                 // Only what the client sent before it can have seen the error is aborted: let it arrive, then answer.
                 self.let_arrive(inbox).await;
-                let doomed = self.take_waiting_cells();
+                self.doomed = self.queue.len();
                 self.answer_cell(closing);
-                for cell in doomed {
-                    self.answer(&cell, &self.aborted());
-                }
             } else {
                 self.answer_cell(closing);
             }
@@ -119,18 +118,16 @@ impl Kernel {
             let Some(request) = self.queue.pop_front() else {
                 return;
             };
+            let is_doomed = self.doomed > 0;
+            self.doomed = self.doomed.saturating_sub(1);
             match request.header.msg_type.as_str() {
+                "execute_request" if is_doomed => self.answer(&request, &self.aborted()),
                 "execute_request" => self.begin_cell(request),
                 "kernel_info_request" => self.kernel_info(request),
+                "connect_request" => self.answer(&request, &self.setup.connect.clone()),
                 _ => self.forward(request),
             }
         }
-    }
-
-    /// True while requests of shell wait for one another; not while Python starts, which answers need not wait for.
-    fn is_occupied(&self) -> bool {
-        matches!(self.life, Life::Ready)
-            && (self.cell.is_some() || self.closing.is_some() || !self.queue.is_empty())
     }
 
     fn begin_cell(&mut self, request: Incoming) {
@@ -185,16 +182,6 @@ impl Kernel {
                 self.receive(request);
             }
         }
-    }
-
-    fn take_waiting_cells(&mut self) -> Vec<Incoming> {
-        let (cells, others) = std::mem::take(&mut self.queue)
-            .into_iter()
-            .partition::<std::collections::VecDeque<_>, _>(|request| {
-                request.header.msg_type == "execute_request"
-            });
-        self.queue = others;
-        cells.into()
     }
 
     /// Interrupts what the interpreter does for us. Nothing happens while it is idle.

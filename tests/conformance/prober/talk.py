@@ -43,8 +43,6 @@ class Talk:
             path = self.root / name if name.startswith("ipython/") else self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        self.manager = KernelManager(kernel_name=kernel)
-        self.manager.kernel_spec.argv += [*argv, *probe.json("arguments", [])]
         self.log = (self.root / "kernel.log").open("wb")
         self.answers = {}
         self.stdin = probe.json("stdin", [])
@@ -63,10 +61,7 @@ class Talk:
             **probe.json("env", {}),
             **(env or {}),
         }
-        self.manager.start_kernel(env=environment, cwd=str(self.folder), stdout=self.log, stderr=self.log)
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
+        self.start(kernel, [*argv, *probe.json("arguments", [])], environment)
         self.sockets = {
             getattr(self.client, f"{name}_channel").socket: name
             for name in ("iopub", "stdin", "shell", "control")
@@ -74,6 +69,23 @@ class Talk:
         self.poller = zmq.Poller()
         for socket in self.sockets:
             self.poller.register(socket, zmq.POLLIN)
+
+    def start(self, kernel, arguments, environment):
+        """Starts the kernel; anew, if another process took one of its ports before it did."""
+        for attempts_left in (2, 1, 0):
+            self.manager = KernelManager(kernel_name=kernel)
+            self.manager.kernel_spec.argv += arguments
+            self.manager.start_kernel(env=environment, cwd=str(self.folder), stdout=self.log, stderr=self.log)
+            self.client = self.manager.client()
+            self.client.start_channels()
+            try:
+                self.client.wait_for_ready(timeout=PATIENCE)
+                return
+            except RuntimeError:
+                self.client.stop_channels()
+                if not attempts_left:
+                    print((self.root / "kernel.log").read_text(errors="replace")[-2000:])
+                    raise
 
     def close(self):
         """Ends the kernel and removes its folder."""
