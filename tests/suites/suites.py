@@ -44,6 +44,7 @@ SUITES = [
         ),
         exceptions={
             "tests/test_subshells.py::*": "subshells are not there",
+            "tests/test_message_spec.py::test_subshell": "subshells are not there",
             "tests/test_debugger.py::*": "the debugger is not there",
             "tests/test_kernel.py::test_print_to_correct_cell_from_*": "threads and tasks print under the cell in hand",
             "tests/test_message_spec.py::test_kernel_info_request": "asks for an implementation_version above 2.1",
