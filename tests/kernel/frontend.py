@@ -184,6 +184,21 @@ class Frontend:
     def answer_input(self, value):
         return self.send("stdin", "input_reply", {"value": value})
 
+    def wait_until_stdin_is_read(self):
+        """Until all that we sent on stdin has been read: nothing is answered there, but our kernel logs what it does not know.
+
+        Shell and stdin are two connections; what is sent on the one may be overtaken on the other.
+        """
+        if KERNEL == "python3":
+            self.pump_for(0.2)  # reads nothing there until it asks, and then forgets it
+            return
+        marker = f"marker_{uuid.uuid4().hex}"
+        self.send("stdin", marker)
+        deadline = time.monotonic() + PATIENCE
+        while marker not in self.kernel_log():
+            assert time.monotonic() < deadline, f"stdin is not read; {self.situation()}"
+            self.pump(0.01)
+
     # --- receiving
 
     def pump(self, timeout):

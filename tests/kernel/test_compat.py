@@ -45,15 +45,6 @@ def test_ipykernel_connect_names_the_connection_file(kernel):
     assert told["key"] == kernel.key
 
 
-def test_tqdm_like_code_draws_a_widget(kernel):
-    code = "import ipywidgets\nbar = ipywidgets.IntProgress(max=3)\ndisplay(bar)\nfor i in range(3): bar.value += 1"
-    exchange = kernel.execute_ok(code)
-    (shown,) = exchange.of("display_data")
-    assert "application/vnd.jupyter.widget-view+json" in shown.content["data"]
-    values = [m.content["data"]["state"]["value"] for m in exchange.of("comm_msg")]
-    assert values == [1, 2, 3]
-
-
 def test_pandas_shows_a_table(kernel):
     (result,) = kernel.execute_ok("import pandas as pd\npd.DataFrame({'a': [1]})").of("execute_result")
     assert "<table" in result.content["data"]["text/html"]
@@ -273,109 +264,7 @@ def test_a_custom_exception_handler_is_used(kernel):
     kernel.execute_ok("get_ipython().set_custom_exc((), None)")
 
 
-# --- comms and widgets
-
-
-def test_a_comm_of_comm_and_one_of_ipykernel_both_speak(kernel):
-    for module, make in (("comm", "create_comm"), ("ipykernel.comm", "Comm")):
-        code = f"from {module} import {make} as make\nc = make(target_name='t', data={{'n': 1}})\nc.send({{'n': 2}})\nc.close()"
-        said = kernel.execute_ok(code).of("comm_open", "comm_msg", "comm_close")
-        assert [m.type for m in said] == ["comm_open", "comm_msg", "comm_close"], module
-
-
-def test_binary_buffers_and_metadata_leave_with_a_comm(kernel):
-    code = (
-        "from comm import create_comm\nc = create_comm('t', buffers=[b'\\x00open'])\n"
-        "c.send({'a': 1}, metadata={'m': 1}, buffers=[b'one', memoryview(bytearray(b'two')), b''])\nc.close()"
-    )
-    opened, sent, _ = kernel.execute_ok(code).of("comm_open", "comm_msg", "comm_close")
-    assert opened.buffers == [b"\0open"]
-    assert sent.buffers == [b"one", b"two", b""]
-    assert sent.metadata["m"] == 1
-
-
-def test_a_numpy_buffer_of_ten_megabytes_travels_both_ways(kernel):
-    code = """
-from comm import create_comm
-import numpy as np
-echo = create_comm('big')
-received = []
-@echo.on_msg
-def got(message):
-    received.append(bytes(message['buffers'][0]))
-    echo.send({}, buffers=[np.frombuffer(message['buffers'][0], dtype='u1')[::-1].copy()])
-"""
-    (opened,) = kernel.execute_ok(code).of("comm_open")
-    sent = bytes(range(256)) * 40_000
-    request = kernel.send(
-        "shell", "comm_msg", {"comm_id": opened.content["comm_id"], "data": {}}, buffers=[sent]
-    )
-    (answer,) = [m for m in kernel.take_until_idle(request) if m.type == "comm_msg"]
-    assert answer.buffers == [sent[::-1]]
-    assert kernel.evaluate("len(received[0])") == len(sent)
-
-
-def test_a_target_opened_by_the_front_end_gets_the_close(kernel):
-    code = """
-closed = []
-def target(comm, message):
-    comm.on_close(lambda m: closed.append(m['content']['data']))
-get_ipython().kernel.comm_manager.register_target('closing', target)
-"""
-    kernel.execute_ok(code)
-    assert kernel.evaluate("'closing' in get_ipython().kernel.comm_manager.targets") is True
-    kernel.take_until_idle(
-        kernel.send("shell", "comm_open", {"comm_id": "closing-1", "target_name": "closing", "data": {}})
-    )
-    assert kernel.evaluate("'closing-1' in get_ipython().kernel.comm_manager.comms") is True
-    kernel.take_until_idle(
-        kernel.send("shell", "comm_close", {"comm_id": "closing-1", "data": {"why": "done"}})
-    )
-    assert kernel.evaluate("closed") == [{"why": "done"}]
-
-
-def test_an_error_in_a_comm_callback_is_shown_and_survived(kernel):
-    code = "from comm import create_comm\nbad = create_comm('bad')\nbad.on_msg(lambda message: 1 / 0)"
-    (opened,) = kernel.execute_ok(code).of("comm_open")
-    request = kernel.send("shell", "comm_msg", {"comm_id": opened.content["comm_id"], "data": {}})
-    said = str([m.content for m in kernel.take_until_idle(request)])
-    said += str([m.content for m in kernel.unread["iopub"]])
-    kernel.execute_ok("print('alive')")
-    kernel.unread["iopub"].clear()
-    assert "ZeroDivisionError" in said
-
-
-def test_a_slider_goes_round(kernel):
-    """Open, display, moved by the front end, seen by Python, answered with an echo of the state."""
-    code = """
-import ipywidgets
-slider = ipywidgets.IntSlider(value=3, max=10)
-moves = []
-slider.observe(lambda change: (moves.append(change['new']), print('moved to', change['new'])), 'value')
-slider
-"""
-    exchange = kernel.execute_ok(code)
-    opened = {m.content["data"]["state"]["_model_name"]: m for m in exchange.of("comm_open")}
-    model = opened["IntSliderModel"].content["comm_id"]
-    assert opened["IntSliderModel"].content["target_name"] == "jupyter.widget"
-    assert opened["IntSliderModel"].metadata["version"].startswith("2.")
-    (result,) = exchange.of("execute_result")
-    assert result.content["data"]["application/vnd.jupyter.widget-view+json"]["model_id"] == model
-
-    moved = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
-    said = kernel.take_until_idle(kernel.send("shell", "comm_msg", {"comm_id": model, "data": moved}))
-    assert "moved to 7\n" in [m.content["text"] for m in said if m.type == "stream"]
-    assert kernel.evaluate("(slider.value, moves)") == (7, [7])
-
-
-def test_an_output_widget_takes_what_is_printed_into_it(kernel):
-    code = "import ipywidgets\nheld = ipywidgets.Output()\ndisplay(held)\nwith held: print('inside')\nprint('outside')"
-    exchange = kernel.execute_ok(code)
-    states = [m.content["data"].get("state", {}) for m in exchange.of("comm_msg")]
-    ids = [state["msg_id"] for state in states if "msg_id" in state]
-    assert ids == [exchange.request.id, ""]
-    order = [m.content["text"] if m.type == "stream" else "id" for m in exchange.of("stream", "comm_msg")]
-    assert order == ["id", "inside\n", "id", "outside\n"]
+# --- ipykernel itself
 
 
 @ours

@@ -183,6 +183,7 @@ def test_interrupts_around_the_end_of_a_cell_leave_no_request_unanswered(kernel)
         exchange = kernel.collect(cell)
         assert exchange.status == "ok" or exchange.content["ename"] == "KeyboardInterrupt"
         assert kernel.collect(request).content == {"status": "ok"}
+        assert exchange.stderr == ""
         assert_counted(exchange.stdout)
     assert_alive(kernel)
 

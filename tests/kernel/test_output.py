@@ -26,6 +26,22 @@ print('last')
     assert [m.content["text"] for m in exchange.of("stream")] == [f"p {i}\n" for i in range(20)] + ["last\n"]
 
 
+@ours
+def test_thousands_of_prints_and_displays_keep_their_order(kernel):
+    """Text and displays come on two ways; what is seldom wrong shows only here."""
+    code = (
+        "import sys\nfor i in range(4000):\n    print('before', i)\n    display(i)\n"
+        "    print('after', i, file=(sys.stdout, sys.stderr)[i % 2])"
+    )
+    said = []
+    for message in kernel.execute_ok(code).of("stream", "display_data"):
+        content = message.content
+        said += (
+            content["text"].splitlines() if "text" in content else [f"shown {content['data']['text/plain']}"]
+        )
+    assert said == [f"{word} {i}" for i in range(4000) for word in ("before", "shown", "after")]
+
+
 EVERY_WRITER = """
 import ctypes, os, subprocess
 libc = ctypes.CDLL(None)

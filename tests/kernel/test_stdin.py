@@ -83,7 +83,7 @@ def test_an_answer_to_an_interrupted_question_is_not_taken_for_the_next(kernel):
     kernel.interrupt_by_message()
     assert kernel.collect(cell).content["ename"] == "KeyboardInterrupt"
     kernel.answer_input("stale")
-    kernel.execute_ok("import time; time.sleep(0.2)")
+    kernel.wait_until_stdin_is_read()
     cell, _ = ask(kernel, "print(input())")
     kernel.answer_input("fresh")
     assert kernel.collect(cell).stdout == "fresh\n"
@@ -94,10 +94,20 @@ def test_an_answer_to_an_interrupted_question_is_not_taken_for_the_next(kernel):
 def test_an_answer_that_nobody_asked_for_is_forgotten(kernel, value):
     """Colab sends dictionaries on this channel."""
     kernel.answer_input(value)
+    kernel.wait_until_stdin_is_read()
     assert kernel.execute_ok("print('alive')").stdout == "alive\n"
     cell, _ = ask(kernel, "print(input())")
     kernel.answer_input("asked")
     assert kernel.collect(cell).stdout == "asked\n"
+
+
+@ours
+def test_a_dictionary_does_not_answer_a_question(kernel):
+    """Colab's page talks to its own kernel so; ipykernel takes it for what the person entered."""
+    cell, _ = ask(kernel, "print(input('Name? '))")
+    kernel.answer_input({"type": "colab_reply", "data": None})
+    kernel.answer_input("Ada")
+    assert kernel.collect(cell).stdout == "Ada\n"
 
 
 @ours

@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 
 import { Person } from "./page.mjs";
 import { Server } from "./server.mjs";
+import { useWidgets } from "./widgets.mjs";
 
 /** Longer than any run takes; a hang is a failure. */
 const DEADLINE_MS = 300_000;
@@ -82,6 +83,9 @@ async function visit(person, displayName, badge) {
     await person.theme(`JupyterLab ${theme}`);
     await person.picture(join(options.out, `${theme.toLowerCase()}.png`));
   }
+  const pictures = join(options.out, "widgets");
+  await mkdir(pictures);
+  problems.push(...(await useWidgets(person, displayName, pictures)));
   expect(person.errors.length === 0, `the page reports errors: ${person.errors.join("; ")}`);
   return problems;
 }

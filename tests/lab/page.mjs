@@ -25,11 +25,13 @@ export class Person {
     return person;
   }
 
-  /** Clicks the launcher's notebook card with this name and waits for a kernel that is ready. */
+  /** Opens a launcher if there is none, clicks its notebook card with this name and waits for a kernel that is ready. */
   async openNotebook(displayName) {
-    await this.page.click(`.jp-LauncherCard[data-category="Notebook"][title="${displayName}"]`);
-    await this.page.waitForSelector(".jp-NotebookPanel .jp-Cell .cm-content");
-    await this.#idle();
+    const card = this.page.locator(`.jp-LauncherCard[data-category="Notebook"][title="${displayName}"]:visible`);
+    if ((await card.count()) === 0) await this.page.evaluate(() => window.jupyterapp.commands.execute("launcher:create"));
+    await card.click();
+    await this.#notebook.locator(".jp-Cell .cm-content").waitFor();
+    await this.idle();
     await this.page.evaluate(() => window.jupyterapp.shell.collapseLeft());
   }
 
@@ -41,24 +43,39 @@ export class Person {
 
   /** Types a cell, runs it and waits for its end; the text of everything below it. */
   async run(source) {
-    const cells = this.page.locator(".jp-Notebook .jp-CodeCell");
-    const cell = cells.nth((await cells.count()) - 1);
-    await cell.locator(".cm-content").click();
+    const cell = await this.start(source);
+    await cell.ended();
+    return cell.text();
+  }
+
+  /** Types a cell into the last one of the notebook and runs it. */
+  async start(source) {
+    // By its place: Shift+Enter adds another one behind it.
+    const cells = this.#notebook.locator(".jp-CodeCell");
+    const cell = new Cell(this, cells.nth((await cells.count()) - 1));
+    await cell.place.locator(".cm-content").click();
     await this.page.keyboard.insertText(source);
     await this.page.keyboard.press("Shift+Enter");
-    // The prompt is [*] while the cell runs and a number after it.
-    const prompt = cell.locator(".jp-InputPrompt");
-    await prompt.filter({ hasText: /\[\d+\]/ }).waitFor();
-    await this.#idle();
-    await cell.scrollIntoViewIfNeeded();
-    return cell.locator(".jp-OutputArea").evaluate((area) => {
-      // What is folded is read as well, and left as it was.
-      const folded = [...area.querySelectorAll("details:not([open])")];
-      for (const details of folded) details.open = true;
-      const text = area.innerText;
-      for (const details of folded) details.open = false;
-      return text;
+    return cell;
+  }
+
+  /** Clicks "Interrupt the kernel" in the toolbar. */
+  async interrupt() {
+    await this.#toolbar("interrupt").click();
+  }
+
+  /** Clicks "Restart the kernel" in the toolbar, confirms, and waits for the fresh kernel. */
+  async restart() {
+    await this.page.evaluate(() => {
+      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+      window.restarted = new Promise((resolve) => {
+        kernel.statusChanged.connect((_, status) => status.endsWith("restarting") && resolve(true));
+      });
     });
+    await this.#toolbar("restart").click();
+    await this.page.locator(".jp-Dialog .jp-mod-accept").click();
+    await this.page.evaluate(() => window.restarted);
+    await this.idle();
   }
 
   /** Switches between "JupyterLab Light" and "JupyterLab Dark". */
@@ -70,7 +87,9 @@ export class Person {
 
   /** The window as it is, the notebook scrolled to its top. */
   async picture(path) {
-    await this.page.evaluate(() => document.querySelector(".jp-WindowedPanel-outer")?.scrollTo(0, 0));
+    await this.page.evaluate(() => {
+      for (const panel of document.querySelectorAll(".jp-WindowedPanel-outer")) panel.scrollTo(0, 0);
+    });
     await this.page.screenshot({ path });
   }
 
@@ -79,11 +98,71 @@ export class Person {
   }
 
   /** Until the kernel is connected and idle, as JupyterLab itself knows it (its icon says "idle" too early). */
-  async #idle() {
+  async idle() {
     await this.page.waitForFunction(() => {
       const context = window.jupyterapp.shell.currentWidget?.sessionContext;
       const kernel = context?.session?.kernel;
       return context?.isReady && kernel?.connectionStatus === "connected" && kernel.status === "idle";
     });
+  }
+
+  get #notebook() {
+    return this.page.locator(".jp-NotebookPanel:visible .jp-Notebook");
+  }
+
+  #toolbar(name) {
+    return this.page.locator(`.jp-NotebookPanel:visible .jp-Toolbar [data-jp-item-name="${name}"] jp-button`);
+  }
+}
+
+/** A cell of the notebook on the page, and what stands below it. */
+class Cell {
+  constructor(person, place) {
+    this.person = person;
+    this.place = place;
+    this.output = place.locator(".jp-OutputArea").first();
+  }
+
+  /** Waits for the end: the prompt is [*] while the cell runs and a number after it. */
+  async ended() {
+    await this.place.locator(".jp-InputPrompt").filter({ hasText: /\[\d+\]/ }).waitFor();
+    await this.person.idle();
+    await this.place.scrollIntoViewIfNeeded();
+  }
+
+  /** The text of everything below it; what is folded is read as well, and left as it was. */
+  async text() {
+    return this.output.evaluate((area) => {
+      const folded = [...area.querySelectorAll("details:not([open])")];
+      for (const details of folded) details.open = true;
+      const text = area.innerText;
+      for (const details of folded) details.open = false;
+      return text;
+    });
+  }
+
+  /** Waits until this text is below it. */
+  async shows(text) {
+    await this.output.getByText(text).first().waitFor();
+  }
+
+  /** Waits until something that matches the selector is below it and can be seen. */
+  async has(selector) {
+    const found = this.output.locator(selector).first();
+    await found.waitFor();
+    return found;
+  }
+
+  /** Types an answer to the cell's question. */
+  async answer(text) {
+    const box = await this.has("input.jp-Stdin-input");
+    await box.fill(text);
+    await box.press("Enter");
+  }
+
+  /** What stands below it, as a picture. */
+  async picture(path) {
+    await this.place.scrollIntoViewIfNeeded();
+    await this.place.screenshot({ path });
   }
 }

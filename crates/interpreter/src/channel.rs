@@ -25,6 +25,17 @@ pub(crate) struct Channel {
     pub(crate) scratch: Box<[u8]>,
 }
 
+/// Reads what is there at this moment. tokio alone may answer "would block" from memory, without a look, until its event loop has
+/// run again; the order of frames and text rests on an answer that is true now.
+fn receive(socket: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
+    match socket.try_read(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Ok(nix::unistd::read(socket, buffer)?)
+        }
+        result => result,
+    }
+}
+
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Channel")
@@ -58,7 +69,7 @@ impl Channel {
             } else {
                 &mut self.scratch[..]
             };
-            match self.socket.try_read(buffer) {
+            match receive(&self.socket, buffer) {
                 Ok(0) => self.close(PARTING),
                 Ok(count) if own => self.parser.filled(count),
                 Ok(count) => self.parser.push(&self.scratch[..count]),

@@ -74,6 +74,8 @@ pub struct Interpreter {
     /// When text was last looked at, unless a silence or a frame came after it, and the step that followed.
     last_text: Option<Instant>,
     step: Duration,
+    /// The agent waits for empty pipes before its next frame: they are read without a pause.
+    agent_waits: bool,
     exit: Option<Exit>,
     /// True once it was killed because it cannot be heard.
     given_up: bool,
@@ -122,6 +124,7 @@ impl Interpreter {
             ready: VecDeque::new(),
             last_text: None,
             step: FIRST_STEP,
+            agent_waits: false,
             exit: None,
             given_up: false,
         })
@@ -256,16 +259,28 @@ impl Interpreter {
         }
     }
 
+    /// Reads the channel until it is empty, or enough has come; then the pipes, if the agent waits for that.
+    fn take_channel(&mut self) {
+        self.take_frames();
+        if self.agent_waits {
+            self.take_text(0);
+            self.take_text(1);
+        }
+    }
+
     /// Reads the channel until it is empty, or enough has come. True if anything came.
-    fn take_channel(&mut self) -> bool {
+    fn take_frames(&mut self) -> bool {
         let mut any = false;
         let mut size = 0;
         while size < ENOUGH
             && let Some(frame) = self.channel.read(&mut any)
         {
             size += frame.0.iter().map(Bytes::len).sum::<usize>();
-            if frame.0.len() == 1 && frame.0[0] == SYNC {
-                self.empty_pipes();
+            self.agent_waits = frame.0.len() == 1 && frame.0[0] == SYNC;
+            if self.agent_waits {
+                self.last_text = None;
+                let now = Instant::now();
+                self.pipes.iter_mut().for_each(|pipe| pipe.not_before = now);
             } else {
                 self.ready.push_back(Event::Frame(frame));
             }
@@ -277,22 +292,22 @@ impl Interpreter {
     /// that lay in the pipe when the channel was last seen empty. A frame is only written while the pipes are empty,
     /// so none can have been written after those bytes.
     fn take_text(&mut self, which: usize) {
-        if self.take_channel() || self.channel.parser.is_inside() {
+        if self.take_frames() || self.channel.parser.is_inside() {
             return;
         }
         let waiting = self.pipes[which].waiting();
-        if waiting > 0 && self.take_channel() {
+        if waiting > 0 && self.take_frames() {
             return;
         }
         let now = Instant::now();
         let is_small = (1..LARGE).contains(&waiting);
-        if is_small && self.last_text.is_none_or(|last| now - last > SILENCE) {
+        if is_small && !self.agent_waits && self.last_text.is_none_or(|last| now - last > SILENCE) {
             self.step = FIRST_STEP;
             self.rest(now);
             return;
         }
         self.read_pipe(which, waiting);
-        if is_small {
+        if is_small && !self.agent_waits {
             self.step = if waiting > MUCH {
                 FIRST_STEP
             } else {
@@ -323,9 +338,9 @@ impl Interpreter {
         }
     }
 
-    /// The agent waits for empty pipes before its next frame.
-    fn empty_pipes(&mut self) {
-        self.last_text = None;
+    /// The child is dead: what it left behind. A grandchild may hold the pipes open, so end of file is not awaited.
+    fn take_last(&mut self) {
+        self.take_frames();
         for which in 0..self.pipes.len() {
             for _ in 0..16 {
                 let waiting = self.pipes[which].waiting();
@@ -334,14 +349,7 @@ impl Interpreter {
                 }
                 self.read_pipe(which, waiting);
             }
-            self.pipes[which].not_before = Instant::now();
         }
-    }
-
-    /// The child is dead: what it left behind. A grandchild may hold the pipes open, so end of file is not awaited.
-    fn take_last(&mut self) {
-        self.take_channel();
-        self.empty_pipes();
         for pipe in &mut self.pipes {
             let rest = pipe.cut.rest();
             if !rest.is_empty() {

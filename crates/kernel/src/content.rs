@@ -46,6 +46,22 @@ pub(crate) struct Shutdown {
     pub restart: bool,
 }
 
+/// An `input_reply`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct InputReply<'a> {
+    #[serde(borrow)]
+    value: &'a RawValue,
+}
+
+impl InputReply<'_> {
+    /// Colab's page talks to its own kernel in dictionaries on this channel. None is what a person entered, and a question that
+    /// waits goes on waiting.
+    pub(crate) fn is_talk_of_the_page(content: &[u8]) -> bool {
+        serde_json::from_slice::<InputReply<'_>>(content)
+            .is_ok_and(|reply| reply.value.get().starts_with('{'))
+    }
+}
+
 /// The date of a header.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -63,6 +79,25 @@ pub(crate) struct ClearOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_dictionary_is_talk_of_the_page() {
+        for (content, talk) in [
+            (r#"{"value":{"type":"colab_reply"},"more":1}"#, true),
+            (r#"{"value": {}}"#, true),
+            (r#"{"value":"{}"}"#, false),
+            (r#"{"value":[{}]}"#, false),
+            (r#"{"value":null}"#, false),
+            ("{}", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(
+                InputReply::is_talk_of_the_page(content.as_bytes()),
+                talk,
+                "{content}"
+            );
+        }
+    }
 
     #[test]
     fn an_execute_request_needs_code_and_forgives_the_rest() {

@@ -5,6 +5,7 @@ use crate::Kernel;
 use crate::cell::Cell;
 use crate::content::Dated;
 use crate::content::Execute;
+use crate::content::InputReply;
 use crate::content::Shutdown;
 use crate::death::Life;
 use crate::publish::error;
@@ -238,6 +239,10 @@ impl Kernel {
     }
 
     fn input_reply(&mut self, content: Bytes) {
+        if InputReply::is_talk_of_the_page(&content) {
+            tracing::debug!("an input_reply that answers no question of a person");
+            return;
+        }
         if !std::mem::take(&mut self.asked_for_input) {
             tracing::debug!("an input_reply that no one asked for");
             return;

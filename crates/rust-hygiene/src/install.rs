@@ -8,8 +8,8 @@ use clap::{ArgAction, Args};
 
 use crate::kernelspec::{self, DEFAULT_NAME, NewSpec};
 use crate::output;
-use crate::probe::{self, Depth, Facts, Import};
-use crate::python::{Candidates, OLDEST_PYTHON, choose_python};
+use crate::probe::{self, Facts};
+use crate::python::{Candidates, choose_python};
 use crate::scope::Scope;
 
 /// Make the kernel appear in Jupyter, VS Code and every other program that reads Jupyter's kernelspecs.
@@ -53,12 +53,12 @@ pub fn run(args: InstallArgs) -> Result<ExitCode> {
     let python = match (args.python.is_some(), chosen) {
         (true, chosen) => {
             let (python, _) = chosen?;
-            warn_of_missing_packages(&python, &usable(&python)?);
+            warn_of_missing_packages(&python, &probe::usable(&python)?);
             Some(python)
         }
         // Only a forecast: the kernel will look again, with the surroundings that it then has.
         (false, Ok((python, _))) => {
-            match usable(&python) {
+            match probe::usable(&python) {
                 Ok(facts) => warn_of_missing_packages(&python, &facts),
                 Err(error) => output::note(&format!(
                     "warning: {error:#}; fix the kernel's Python with --python PATH"
@@ -97,27 +97,9 @@ pub fn run(args: InstallArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks the interpreter about itself and refuses one that is too old.
-fn usable(python: &Path) -> Result<Facts> {
-    let facts = probe::ask(python, Depth::Packages)?;
-    if !facts.is_recent_enough() {
-        let (major, minor) = OLDEST_PYTHON;
-        bail!(
-            "{} is Python {}; the kernel needs {major}.{minor} or later",
-            python.display(),
-            facts.version_text()
-        );
-    }
-    Ok(facts)
-}
-
 fn warn_of_missing_packages(python: &Path, facts: &Facts) {
-    if let Some(Import::Error(why)) = &facts.ipython {
-        let python = python.display();
-        output::note(&format!(
-            "warning: {python} cannot import IPython ({why}), which the kernel needs; \
-             install it with: {python} -m pip install 'ipython>=8.12'"
-        ));
+    if let Some(missing) = facts.missing_ipython(python) {
+        output::note(&format!("warning: {missing}"));
     }
 }
 

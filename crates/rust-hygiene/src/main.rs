@@ -4,6 +4,7 @@
 //! [`python`] chooses an interpreter, [`probe`] asks one about itself, [`jupyter_paths`] knows where Jupyter looks,
 //! [`kernelspec`] reads and writes `kernel.json`, [`survey`] finds every kernelspec of ours.
 
+mod colab;
 mod configuration;
 mod doctor;
 mod install;
@@ -49,6 +50,7 @@ enum Command {
     List(list::ListArgs),
     Doctor(doctor::DoctorArgs),
     Strip(strip::StripArgs),
+    Colab(colab::ColabArgs),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Strip(args) => strip::run(args),
+        Command::Colab(args) => colab::run(args),
     };
     outcome.unwrap_or_else(|error| {
         output::note(&format!("error: {error:#}"));

@@ -25,12 +25,13 @@ def packages():
         found["ipython"] = {"version": IPython.__version__}
     except BaseException as error:  # noqa: BLE001 - whatever a broken package raises is the answer
         found["ipython"] = {"error": type(error).__name__ + ": " + str(error)}
-    try:
-        from importlib import metadata
+    for name in ("ipykernel", "jupyter_server"):
+        try:
+            from importlib import metadata
 
-        found["ipykernel"] = metadata.version("ipykernel")
-    except Exception:  # noqa: BLE001 - not installed, or a Python too old to tell
-        found["ipykernel"] = None
+            found[name] = metadata.version(name)
+        except Exception:  # noqa: BLE001 - not installed, or a Python too old to tell
+            found[name] = None
     return found
 
 

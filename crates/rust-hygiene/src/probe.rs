@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::python::OLDEST_PYTHON;
+
 const SCRIPT: &str = include_str!("probe.py");
 const MARK: &str = "RUST_HYGIENE_PROBE ";
 /// A cold import of IPython from a network disk takes seconds; longer than this is broken.
@@ -22,7 +24,7 @@ const LONGEST_ANSWER: u64 = 1 << 20;
 pub enum Depth {
     /// Version and folders: some 20 ms.
     Environment,
-    /// IPython too, by importing it, and ipykernel: some 300 ms.
+    /// IPython too, by importing it, and what else is installed: some 300 ms.
     Packages,
 }
 
@@ -43,6 +45,9 @@ pub struct Facts {
     /// The version of ipykernel, if it is installed.
     #[serde(default)]
     pub ipykernel: Option<String>,
+    /// The version of jupyter_server, if it is installed.
+    #[serde(default)]
+    pub jupyter_server: Option<String>,
 }
 
 /// What importing a package gave.
@@ -64,8 +69,37 @@ impl Facts {
 
     /// Whether the agent runs on this version.
     pub fn is_recent_enough(&self) -> bool {
-        (self.version.0, self.version.1) >= crate::python::OLDEST_PYTHON
+        (self.version.0, self.version.1) >= OLDEST_PYTHON
     }
+
+    /// If IPython cannot be imported: a sentence that says so and what to do.
+    pub fn missing_ipython(&self, python: &Path) -> Option<String> {
+        let Some(Import::Error(why)) = &self.ipython else {
+            return None;
+        };
+        let python = python.display();
+        Some(format!(
+            "{python} cannot import IPython ({why}), which the kernel needs; \
+             install it with: {python} -m pip install 'ipython>=8.12'"
+        ))
+    }
+}
+
+/// Asks an interpreter that is to run cells about itself and its packages.
+///
+/// # Errors
+/// As [`ask`], and if it is too old.
+pub fn usable(python: &Path) -> Result<Facts> {
+    let facts = ask(python, Depth::Packages)?;
+    if !facts.is_recent_enough() {
+        let (major, minor) = OLDEST_PYTHON;
+        bail!(
+            "{} is Python {}; the kernel needs {major}.{minor} or later",
+            python.display(),
+            facts.version_text()
+        );
+    }
+    Ok(facts)
 }
 
 /// Runs `python` and returns its answer.

@@ -86,12 +86,12 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 512 MiB, 10 s, 64 MiB.
+    /// 512 MiB, 10 s, 32 MiB.
     fn default() -> Self {
         Self {
             max_frame: 512 << 20,
             handshake: Duration::from_secs(10),
-            subscriber_bytes: 64 << 20,
+            subscriber_bytes: 32 << 20,
         }
     }
 }

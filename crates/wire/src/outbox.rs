@@ -146,7 +146,7 @@ impl Outbox {
     }
 
     /// Waits until no subscriber that keeps reading has more than 4 MiB waiting; at most two seconds. A subscriber
-    /// that took nothing for 200 ms is not waited for.
+    /// that took nothing for a second is not waited for.
     pub async fn relieved(&self) {
         self.0.publisher.relieved().await;
     }

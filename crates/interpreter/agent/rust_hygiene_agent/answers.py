@@ -140,4 +140,5 @@ class Answers:
             else:
                 log.warning("a %s without a text in each of %s", request.type, named)
         finally:
-            self._reply(request.id, "", {})
+            leaving, self.shell.exit_now = self.shell.exit_now, False  # `exit` in a callback
+            self._reply(request.id, "", {}, exit=bool(leaving))

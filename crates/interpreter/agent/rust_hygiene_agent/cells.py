@@ -7,6 +7,7 @@ import time
 from IPython.core.interactiveshell import InteractiveShell
 
 from .channel import _exit, dumps
+from .interrupts import cares_for_interrupts
 from .replies import check_execute, error_of, error_reply, text_of
 
 log = logging.getLogger("rust_hygiene")
@@ -16,7 +17,7 @@ _clock, _cpu_clock = time.perf_counter, time.process_time
 
 
 class Cells:
-    """The part of the kernel that runs cells. `in_user_code` is true while an interrupt may raise."""
+    """The part of the kernel that runs cells."""
 
     def _execute(self, request):
         content = request.message["content"]
@@ -31,6 +32,7 @@ class Cells:
             )
             return
         self.cancelled_by_interrupt = False
+        self._cells += 1
         self._count_before = self.shell.execution_count
         if request.facts:
             self._guarded(self.facts.before_cell)
@@ -182,6 +184,7 @@ class Cells:
         shell.payload_manager.clear_payload()
         return reply
 
+    @cares_for_interrupts
     def _guarded(self, function, *arguments):
         """Runs what may call user code, so that an interrupt ends that and nothing else."""
         outer = self.in_user_code
@@ -212,51 +215,8 @@ class Cells:
         facts = self._guarded(self.facts.explain, float(envelope.get("budget_s", 0.1)))
         self.channel.send({"op": "facts"}, dumps(facts or {}))
 
-    # ------------------------------------------------------------------ interrupts
-
-    def on_sigint(self, signum, frame):
-        """SIGINT: ends the cell in hand, and nothing else."""
-        if self.in_user_code:
-            task = self._cell_task if _is_in_loop(frame) else None
-            self.channel.guard_signal(lambda: self._interrupt(task))
-        elif self._handling or self._cell_task is not None or self.channel.readable_now():
-            # the request is on its way in: it ends as soon as it begins
-            self._interrupt_pending = True
-
-    def _interrupt(self, task):
-        if not self.in_user_code:
-            return
-        self.interrupts += 1
-        if task is None:
-            raise KeyboardInterrupt
-        # The cell awaits something. It is cancelled there, as asyncio code expects, and shown as KeyboardInterrupt.
-        self.cancelled_by_interrupt = True
-        self.server.loop.call_soon_threadsafe(
-            task.cancel
-        )  # and wakes the loop, which a signal alone does not
-
-    def _enter_user_code(self):
-        self.in_user_code = True
-        if self._interrupt_pending:
-            self._interrupt_pending = False
-            self.interrupts += 1
-            raise KeyboardInterrupt
-
-
-def _is_in_loop(frame):
-    """True if the main thread is in the event loop's own code: an exception raised there would break the loop."""
-    while frame is not None:
-        if frame.f_code in _RUNS_USER_CODE:
-            return False
-        frame = frame.f_back
-    return True
-
 
 def _run_cell_parameters():
     """Names of `run_cell`'s parameters, which grew over IPython's versions."""
     code = InteractiveShell._run_cell.__code__
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-
-
-# While one of these is on the stack, an exception ends in its care.
-_RUNS_USER_CODE = (InteractiveShell.run_code.__code__, Cells._guarded.__code__)

@@ -26,17 +26,48 @@ _BARRIER_S = 5.0  # only a thread that prints without pause can keep the pipes f
 _MARK = 0xFE4852FF
 
 
-def dumps(value):
-    """JSON as bytes: non-finite floats and unknown objects become strings, lone surrogates stay escapes."""
+def dumps(value, strict=False):
+    """JSON as bytes: non-finite floats become strings, lone surrogates stay escapes. An unknown object is its repr or, if that
+    is too little, a ValueError."""
+    encode = _encode_strictly if strict else _encode
     try:
-        text = _encode(value)
+        text = encode(value)
     except (TypeError, ValueError, RecursionError):
-        text = _encode(_clean(value, 0, set()))
+        text = encode(_clean(value, 0, set()))
     return text.encode("utf-8", "backslashreplace")
+
+
+def flat(buffer):
+    """The bytes of a buffer as they lie in memory: copied only if their shape or format is unusual.
+
+    Checked before a frame is begun: an error in the midst of one would be the channel's end.
+    """
+    view = memoryview(buffer)
+    if not view.contiguous:
+        raise ValueError(f"a buffer that is not contiguous cannot be sent: {buffer!r}")
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError, NotImplementedError):
+        return view.tobytes("A")
 
 
 def _plain(value):
     """What json cannot write: bytes as base64 (images), dates as ISO 8601, numbers as numbers, the rest as its repr."""
+    known = _known(value)
+    return repr(value) if known is _UNKNOWN else known
+
+
+def _plain_or_error(value):
+    known = _known(value)
+    if known is _UNKNOWN:
+        raise ValueError(f"an object that cannot be sent as JSON: {value!r}")
+    return known
+
+
+_UNKNOWN = object()
+
+
+def _known(value):
     import base64
     import datetime
     import numbers
@@ -51,7 +82,7 @@ def _plain(value):
         return _clean(float(value), 0, set())
     if isinstance(value, (set, frozenset, tuple)) or hasattr(value, "__iter__"):
         return list(value)
-    return repr(value)
+    return _UNKNOWN
 
 
 def _clean(value, depth, outer):
@@ -71,8 +102,14 @@ def _clean(value, depth, outer):
         outer.discard(id(value))
 
 
+def _encoder(default):
+    return json.JSONEncoder(
+        ensure_ascii=False, allow_nan=False, default=default, separators=(",", ":")
+    ).encode
+
+
 # Made once: `json.dumps` with options makes an encoder for each call.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":")).encode
+_encode, _encode_strictly = _encoder(_plain), _encoder(_plain_or_error)
 
 
 class ChannelClosed(Exception):

@@ -10,11 +10,13 @@ log = logging.getLogger("rust_hygiene")
 
 def connect(kernel, comm):
     """Makes the module `comm` build comms that speak through `kernel`. Called when it is imported."""
+    the_kernel = kernel
 
     class BaseComm(PassesFor, comm.base_comm.BaseComm):
         """A comm whose messages go to the front."""
 
         passes_for = (("ipykernel.comm.comm", "Comm"),)
+        kernel = the_kernel
 
         def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
             """Publishes one message of this comm."""
@@ -30,7 +32,7 @@ def connect(kernel, comm):
 
         passes_for = (("ipykernel.comm.manager", "CommManager"),)
 
-    BaseComm.kernel = CommManager.kernel = kernel
+    CommManager.kernel = kernel
     if PassesFor.borrows_names:
         BaseComm.__module__, CommManager.__module__ = "ipykernel.comm.comm", "ipykernel.comm.manager"
         BaseComm.__qualname__, CommManager.__qualname__ = "BaseComm", "CommManager"

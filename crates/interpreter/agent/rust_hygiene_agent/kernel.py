@@ -7,8 +7,9 @@ import sys
 from .answers import Answers
 from .asking import Asking
 from .cells import Cells
-from .channel import ChannelClosed, _exit, dumps
+from .channel import ChannelClosed, _exit, dumps, flat
 from .facade import Facade
+from .interrupts import Interrupts, cares_for_interrupts
 from .replies import Request, error_reply, text_of
 from .serve import Server
 from .session import BackgroundSocket, Session
@@ -16,7 +17,7 @@ from .session import BackgroundSocket, Session
 log = logging.getLogger("rust_hygiene")
 
 
-class IPythonKernel(Facade, Cells, Answers, Asking):
+class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
     """The kernel, whole."""
 
     def __init__(self, channel, config):
@@ -34,18 +35,16 @@ class IPythonKernel(Facade, Cells, Answers, Asking):
         self.shell = None
         self.facts = None
         self.log = logging.getLogger("IPKernelApp")
-        self.interrupts = 0
         self._allow_stdin = False
         self._raw_headers = {}
         self._backlog = []
         self._cell_task = None
+        self._cells = 0  # how many have begun
         self._count_before = 0
         self._comms = None
         self._app = None
-        self.in_user_code = False
-        self.cancelled_by_interrupt = False
-        self._interrupt_pending = False
         self._handling = False
+        self._init_interrupts()
         kinds = "execute complete inspect is_complete history kernel_info comm_info connect shutdown interrupt".split()
         self.msg_types = [f"{kind}_request" for kind in kinds]
         self.control_msg_types = [*self.msg_types, "debug_request", "usage_request"]
@@ -63,7 +62,9 @@ class IPythonKernel(Facade, Cells, Answers, Asking):
         raw = self._raw_headers.get(parent.get("msg_id"))
         if raw is None and parent:
             raw = dumps(parent)
-        self.send_raw(kind, raw or b"", dumps(metadata) if metadata else b"{}", dumps(content), buffers or ())
+        data = dumps(content, strict=True)
+        buffers = [flat(buffer) for buffer in buffers] if buffers else ()
+        self.send_raw(kind, raw or b"", dumps(metadata) if metadata else b"{}", data, buffers)
 
     def send_raw(self, kind, parent, metadata, content, buffers=()):
         """Sends a message on iopub whose parts are JSON already."""
@@ -197,11 +198,7 @@ class IPythonKernel(Facade, Cells, Answers, Asking):
         try:
             if answer is None:
                 raise ValueError(f"unknown request {kind!r}")
-            self.in_user_code = True  # repr, __dir__ and properties of the user's objects may run
-            try:
-                reply = answer(content)
-            finally:
-                self.in_user_code = self._cell_task is not None
+            reply = self._answer(answer, content)
         except KeyboardInterrupt:
             reply = error_reply("KeyboardInterrupt", "")
         except BaseException as error:
@@ -209,3 +206,11 @@ class IPythonKernel(Facade, Cells, Answers, Asking):
                 log.debug("%s failed", kind, exc_info=True)
             reply = error_reply(type(error).__name__, text_of(error))
         self._reply(request.id, reply_kind, reply)
+
+    @cares_for_interrupts
+    def _answer(self, answer, content):
+        self.in_user_code = True  # repr, __dir__ and properties of the user's objects may run
+        try:
+            return answer(content)
+        finally:
+            self.in_user_code = self._cell_task is not None

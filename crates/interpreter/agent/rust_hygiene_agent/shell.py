@@ -8,7 +8,6 @@ import contextlib
 import contextvars
 import os
 import sys
-import threading
 import warnings
 
 from IPython.core import page
@@ -19,6 +18,7 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Any, Bool, CBool, CBytes, Instance, Type, default
 
+from .hooks import Hooked
 from .replies import text_of
 
 # What a history manager knows of the running session, beside its file.
@@ -63,11 +63,8 @@ def _base64_images(data):
     }
 
 
-class _Routed:
+class _Routed(Hooked):
     """What outputs share: the request that they belong to, and hooks of the calling thread."""
-
-    def _init_routing(self):
-        self._local = threading.local()
 
     @property
     def session(self):
@@ -87,35 +84,12 @@ class _Routed:
     def set_parent(self, parent):
         """Kept for libraries: the shell keeps the parent of all outputs."""
 
-    @property
-    def _hooks(self):
-        if not hasattr(self._local, "hooks"):
-            self._local.hooks = []
-        return self._local.hooks
-
-    def register_hook(self, hook):
-        """Registers a transformer of this thread's messages; one that returns None takes the message."""
-        self._hooks.append(hook)
-
-    def unregister_hook(self, hook):
-        """Removes it; True if it was there."""
-        try:
-            self._hooks.remove(hook)
-            return True
-        except ValueError:
-            return False
-
     def _emit(self, kind, content):
         kernel = self.shell.kernel
         if self._hooks:
-            message = kernel.session.msg(kind, content, parent=self.shell.parent_header)
-            for hook in self._hooks:
-                message = hook(message)
-                if message is None:
-                    return
-            kernel.session.send(None, message)
-            return
-        kernel.publish(kind, content)
+            self._send_through_hooks(kernel, kind, content, self.shell.parent_header)
+        else:
+            kernel.publish(kind, content)
 
 
 class ZMQDisplayPublisher(_Routed, DisplayPublisher):
@@ -128,7 +102,7 @@ class ZMQDisplayPublisher(_Routed, DisplayPublisher):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._init_routing()
+        self._init_hooks()
 
     def publish(self, data, metadata=None, *, transient=None, update=False, **kwargs):
         """Publishes a MIME bundle."""
@@ -161,7 +135,7 @@ class ZMQShellDisplayHook(_Routed, DisplayHook):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._init_routing()
+        self._init_hooks()
         self.msg = None
 
     def start_displayhook(self):

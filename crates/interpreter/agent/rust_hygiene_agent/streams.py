@@ -6,10 +6,11 @@ names that libraries use of ipykernel's `OutStream` are here.
 
 import io
 import os
-import threading
+
+from .hooks import Hooked
 
 
-class OutStream(io.TextIOWrapper):
+class OutStream(Hooked, io.TextIOWrapper):
     """A line-buffered stream to the front."""
 
     def __init__(self, fd, name):
@@ -22,7 +23,7 @@ class OutStream(io.TextIOWrapper):
         self._name = name
         self._pid = os.getpid()
         self._shell = None
-        self._local = threading.local()
+        self._init_hooks()
 
     encoding = "UTF-8"
     errors = None
@@ -64,24 +65,10 @@ class OutStream(io.TextIOWrapper):
     def set_parent(self, parent):
         """Kept for libraries: the parent of all output is the shell's."""
 
-    @property
-    def _hooks(self):
-        if not hasattr(self._local, "hooks"):
-            self._local.hooks = []
-        return self._local.hooks
-
     def register_hook(self, hook):
         """Registers a transformer of stream messages of the calling thread."""
-        self._hooks.append(hook)
+        super().register_hook(hook)
         self.__class__ = HookedOutStream
-
-    def unregister_hook(self, hook):
-        """Removes it; True if it was there."""
-        try:
-            self._hooks.remove(hook)
-            return True
-        except ValueError:
-            return False
 
 
 class HookedOutStream(OutStream):
@@ -89,16 +76,10 @@ class HookedOutStream(OutStream):
 
     def write(self, text):
         """Writes, or hands a message to the hooks of the calling thread."""
-        hooks = self._hooks
-        if not hooks or self._shell is None:
+        if not self._hooks or self._shell is None:
             return super().write(text)
-        session, parent = self._shell.kernel.session, self._shell.parent_header
-        message = session.msg("stream", {"name": self._name, "text": text}, parent=parent)
-        for hook in hooks:
-            message = hook(message)
-            if message is None:
-                return len(text)
-        session.send(None, message)
+        content = {"name": self._name, "text": text}
+        self._send_through_hooks(self._shell.kernel, "stream", content, self._shell.parent_header)
         return len(text)
 
 

@@ -75,11 +75,17 @@ impl Home {
 
     /// An environment `name` whose interpreter answers as Python 3.`minor` with the given IPython.
     pub fn python(&self, name: &str, minor: u32, ipython: Value) -> PathBuf {
+        self.python_with(name, json!({"version": [3, minor, 1], "ipython": ipython}))
+    }
+
+    /// An environment `name` whose interpreter answers as a Python 3.12, with `more` facts.
+    pub fn python_with(&self, name: &str, more: Value) -> PathBuf {
         let prefix = self.path(name);
         fs::create_dir_all(prefix.join("bin")).unwrap();
-        let answer = json!({
-            "version": [3, minor, 1], "prefix": prefix, "base_prefix": prefix, "user_base": null, "ipython": ipython,
-        });
+        let mut answer = json!({"version": [3, 12, 1], "prefix": prefix, "base_prefix": prefix, "user_base": null});
+        for (key, value) in more.as_object().unwrap() {
+            answer[key] = value.clone();
+        }
         let python = prefix.join("bin/python3");
         // Written by another process: were it written here, a test that forks meanwhile would inherit the open file, and
         // running it would fail with "text file busy".

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod arguments;
+mod colab;
 mod doctor;
 mod home;
 mod install;

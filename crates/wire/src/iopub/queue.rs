@@ -13,9 +13,8 @@ use bytes::Bytes;
 use crate::allocator::BURST;
 use crate::zmtp;
 
-/// A subscriber that took nothing for this long does not slow the publisher down.
-pub(super) const PACE_WINDOW: Duration = Duration::from_millis(200);
-/// A subscriber over its limit that took nothing for this long is evicted.
+/// A subscriber that took nothing for this long has stopped: it is not waited for, and evicted once over its limit.
+/// Until then the publisher waits for it, so that a client that was only busy loses nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Times the limit at which even a subscriber that still reads is evicted.
 const HARD: usize = 2;
@@ -118,7 +117,7 @@ impl Queue {
 
     /// Bytes not written yet, as far as the subscriber took any lately.
     pub(super) fn moving(&self) -> usize {
-        if self.stalled < PACE_WINDOW {
+        if self.stalled < PATIENCE {
             self.bytes
         } else {
             0
@@ -229,7 +228,7 @@ mod tests {
         let mut queue = queue();
         queue.push(message(500));
         assert_eq!(queue.moving(), 500);
-        queue.stall(PACE_WINDOW);
+        queue.stall(PATIENCE);
         assert_eq!(queue.moving(), 0);
         queue.advance(100);
         assert_eq!(queue.moving(), 400);

@@ -1,0 +1,100 @@
+"""Interrupts: SIGINT ends the person's code, and nothing else."""
+
+import _thread
+import os
+import signal
+import time
+
+from IPython.core.events import EventManager
+from IPython.core.interactiveshell import InteractiveShell
+
+# A signal that hits IPython's own code between the request and the person's code comes again after this many seconds.
+_AGAIN = 0.001
+# Code that is not known to run the person's is interrupted all the same after this many seconds: it may be theirs too.
+_PATIENCE = 0.2
+
+_clock, _sleep, _kill, _pid = time.monotonic, time.sleep, os.kill, os.getpid
+
+
+class Interrupts:
+    """The part of the kernel that ends cells. `in_user_code` is true while an interrupt may raise."""
+
+    def _init_interrupts(self):
+        self.interrupts = 0
+        self.in_user_code = False
+        self.cancelled_by_interrupt = False
+        self._interrupt_pending = False
+        self._postponed_at = None  # when an interrupt first found IPython's code instead of the person's
+        self._comes_again = None  # the cell that the next signal, sent by ourselves, is meant for
+
+    def on_sigint(self, signum, frame):
+        """SIGINT: ends the cell in hand, and nothing else."""
+        meant_for, self._comes_again = self._comes_again, None
+        if meant_for is not None and meant_for != self._cells:
+            return
+        if self.in_user_code:
+            in_user_code = _runs_user_code(frame)
+            if self._cell_task is not None:
+                task = None if in_user_code else self._cell_task
+                self.channel.guard_signal(lambda: self._interrupt(task))
+            elif in_user_code or self._is_overdue():
+                self.channel.guard_signal(lambda: self._interrupt(None))
+            else:
+                _thread.start_new_thread(self._send_again, (self._cells,))
+        elif self._handling or self._cell_task is not None or self.channel.readable_now():
+            # the request is on its way in: it ends as soon as it begins
+            self._interrupt_pending = True
+
+    def _is_overdue(self):
+        if self._postponed_at is None:
+            self._postponed_at = _clock()
+        return _clock() - self._postponed_at > _PATIENCE
+
+    def _send_again(self, cell):
+        """In a thread: the signal that hit between IPython's own lines hits the person's code instead."""
+        _sleep(_AGAIN)
+        if self.in_user_code and self._cells == cell:
+            self._comes_again = cell
+            _kill(_pid(), signal.SIGINT)
+
+    def _interrupt(self, task):
+        if not self.in_user_code:
+            return
+        self.interrupts += 1
+        self._postponed_at = None
+        if task is None:
+            raise KeyboardInterrupt
+        # The cell awaits something. It is cancelled there, as asyncio code expects, and shown as KeyboardInterrupt.
+        self.cancelled_by_interrupt = True
+        self.server.loop.call_soon_threadsafe(
+            task.cancel
+        )  # and wakes the loop, which a signal alone does not
+
+    def _enter_user_code(self):
+        self._postponed_at = None
+        self.in_user_code = True
+        if self._interrupt_pending:
+            self._interrupt_pending = False
+            self.interrupts += 1
+            raise KeyboardInterrupt
+
+
+def cares_for_interrupts(function):
+    """Marks a function that runs the person's code and handles whatever that raises."""
+    _CARE_FOR_INTERRUPTS.add(function.__code__)
+    return function
+
+
+def _runs_user_code(frame):
+    """True if what is interrupted was called by the person's code, or by something that cares for its exceptions.
+
+    Anywhere else - in IPython's steps from one to the next, or in asyncio's loop - an exception would leave a lock taken, a
+    coroutine that is never awaited, or a broken loop.
+    """
+    while (frame := frame.f_back) is not None:
+        if frame.f_code in _CARE_FOR_INTERRUPTS:
+            return True
+    return False
+
+
+_CARE_FOR_INTERRUPTS = {InteractiveShell.run_code.__code__, EventManager.trigger.__code__}
