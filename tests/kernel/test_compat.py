@@ -275,3 +275,50 @@ def test_importing_ipykernel_after_us_takes_nothing_away(kernel):
         "comm_open",
         "comm_close",
     ]
+
+
+# --- without ipykernel, and without its names
+
+
+ABSENT = """
+import sys
+class Absent:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "ipykernel":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent)
+"""
+
+
+@ours
+def test_stand_ins_answer_where_ipykernel_is_not_installed(start_kernel, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(ABSENT)
+    kernel = start_kernel(env={"PYTHONPATH": str(tmp_path)})
+    kernel.execute_ok("import sys\nkernel = get_ipython().kernel")
+    assert kernel.evaluate(
+        "__import__('ipykernel.kernelapp').kernelapp.IPKernelApp.instance().kernel is kernel"
+    )
+    assert kernel.evaluate("__import__('ipykernel.kernelapp').kernelapp.IPKernelApp.initialized()")
+    assert kernel.evaluate("__import__('ipykernel.kernelbase').kernelbase.Kernel.instance() is kernel")
+    assert kernel.evaluate("isinstance(kernel, __import__('ipykernel.ipkernel').ipkernel.IPythonKernel)")
+    assert kernel.evaluate("isinstance(sys.stdout, __import__('ipykernel.iostream').iostream.OutStream)")
+    assert kernel.evaluate("__import__('ipykernel').__version__") == "7.0.0"
+    missing = kernel.execute("import ipykernel.inprocess")
+    assert missing.content["ename"] == "ModuleNotFoundError"
+
+
+@ours
+def test_no_name_is_borrowed_where_the_configuration_forbids_it(start_kernel):
+    kernel = start_kernel(argv=lambda argv: [*argv, "--set", "ipykernel_names=false"])
+    assert kernel.evaluate("type(get_ipython()).__module__") == "rust_hygiene_agent.shell"
+    assert kernel.evaluate("type(get_ipython().kernel).__module__") == "rust_hygiene_agent.kernel"
+    assert kernel.evaluate("'IPKernelApp' in get_ipython().config") is False
+    modules = "[m for m in __import__('sys').modules if m.partition('.')[0] == 'ipykernel']"
+    assert kernel.evaluate(modules) == []
+    assert (
+        kernel.evaluate(
+            "isinstance(get_ipython().kernel, __import__('ipykernel.kernelbase').kernelbase.Kernel)"
+        )
+        is False
+    )

@@ -253,3 +253,10 @@ def test_print_publishes_without_a_flush_while_the_cell_runs(kernel):
     kernel.wait_for_stream(cell, "soon\n")
     assert not [m for m in kernel.unread["shell"] if m.answers(cell)]
     assert kernel.collect(cell).stdout == "soon\n"
+
+
+@pytest.mark.ours
+def test_a_loop_that_prints_now_and_then_is_few_messages(kernel):
+    exchange = kernel.execute_ok("import time\nfor i in range(40):\n    print(i)\n    time.sleep(0.01)")
+    assert exchange.stdout.split() == [str(i) for i in range(40)]
+    assert len(exchange.of("stream")) <= 10

@@ -16,6 +16,7 @@ macro_rules! sources {
 const SOURCES: &[(&str, &str)] = sources![
     "__init__.py",
     "answers.py",
+    "application.py",
     "asking.py",
     "buffers.py",
     "cells.py",
@@ -25,6 +26,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "compiler.py",
     "describe.py",
     "door.py",
+    "facade.py",
     "facts.py",
     "frameworks.py",
     "holders.py",
@@ -33,6 +35,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "interrupts.py",
     "kernel.py",
     "kinds.py",
+    "magics.py",
     "main.py",
     "names.py",
     "profile.py",

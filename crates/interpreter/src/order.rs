@@ -26,9 +26,15 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::Instant;
 
-/// While text keeps coming it is read in steps of this length, so that a loop of prints becomes few messages. The
-/// first text after a silence is read at once.
-const BATCH: Duration = Duration::from_millis(10);
+/// Text is not read as it comes but in steps, so that a loop of prints becomes few messages: front ends that save notebooks
+/// keep each as an output. The first step is this long, the next ones twice as long each.
+const FIRST_STEP: Duration = Duration::from_millis(20);
+/// No step is longer.
+const LONGEST_STEP: Duration = Duration::from_millis(100);
+/// After a silence of this length the steps begin anew.
+const SILENCE: Duration = Duration::from_millis(200);
+/// Where a step brought more than this, bytes, steps stay short: the pipe must not fill.
+const MUCH: usize = 16 << 10;
 /// A pipe that holds this much is read without waiting, bytes.
 const LARGE: usize = 128 << 10;
 /// At most this much is read from a pipe in one go, bytes.
@@ -67,6 +73,9 @@ pub struct Interpreter {
     door: Door,
     pipes: [Pipe; 2],
     ready: VecDeque<Event>,
+    /// When text was last looked at, unless a silence or a frame came after it, and the step that followed.
+    last_text: Option<Instant>,
+    step: Duration,
     /// The agent waits for empty pipes before its next frame: they are read without a pause.
     agent_waits: bool,
     exit: Option<Exit>,
@@ -115,6 +124,8 @@ impl Interpreter {
             door,
             pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
+            last_text: None,
+            step: FIRST_STEP,
             agent_waits: false,
             exit: None,
             given_up: false,
@@ -284,6 +295,7 @@ impl Interpreter {
             size += frame.0.iter().map(Bytes::len).sum::<usize>();
             self.agent_waits = frame.0.len() == 1 && frame.0[0] == SYNC;
             if self.agent_waits {
+                self.last_text = None;
                 let now = Instant::now();
                 self.pipes.iter_mut().for_each(|pipe| pipe.not_before = now);
             } else {
@@ -304,13 +316,30 @@ impl Interpreter {
         if waiting > 0 && self.take_frames() {
             return;
         }
+        let now = Instant::now();
+        let is_small = (1..LARGE).contains(&waiting);
+        if is_small && !self.agent_waits && self.last_text.is_none_or(|last| now - last > SILENCE) {
+            self.step = FIRST_STEP;
+            self.rest(now);
+            return;
+        }
         self.read_pipe(which, waiting);
-        if (1..LARGE).contains(&waiting) && !self.agent_waits {
-            let resume = Instant::now() + BATCH;
-            for pipe in &mut self.pipes {
-                pipe.watch = None;
-                pipe.not_before = resume;
-            }
+        if is_small && !self.agent_waits {
+            self.step = if waiting > MUCH {
+                FIRST_STEP
+            } else {
+                LONGEST_STEP.min(self.step * 2)
+            };
+            self.rest(now);
+        }
+    }
+
+    /// Leaves the pipes alone for a step.
+    fn rest(&mut self, now: Instant) {
+        self.last_text = Some(now);
+        for pipe in &mut self.pipes {
+            pipe.watch = None;
+            pipe.not_before = now + self.step;
         }
     }
 

@@ -52,6 +52,7 @@ impl Kernel {
             "version": setup.version,
             "arguments": setup.arguments,
             "facts": setup.config.measure,
+            "ipykernel_names": setup.config.ipykernel_names,
             "language_info": crate::info::language_info(None),
         });
         if let Some(count) = go_on_with {
@@ -110,6 +111,7 @@ impl Kernel {
             if cell.stores_history() {
                 self.execution_count += 1;
             }
+            self.doomed = 0;
             for request in std::mem::take(&mut self.queue) {
                 let content = match request.header.msg_type.as_str() {
                     "execute_request" => self.aborted(),

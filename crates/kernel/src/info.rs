@@ -32,28 +32,29 @@ pub(crate) fn content(program: &str, python: Option<&str>, version: Option<&str>
         |version| version.split('.').take(2).collect::<Vec<_>>().join("."),
     );
     let links = [
+        ("Python", format!("https://docs.python.org/{docs}")),
         (
-            "Python Reference",
-            format!("https://docs.python.org/{docs}"),
-        ),
-        (
-            "IPython Reference",
+            "IPython",
             "https://ipython.readthedocs.io/en/stable/".to_owned(),
         ),
         (
-            "NumPy Reference",
-            "https://numpy.org/doc/stable/reference/".to_owned(),
+            "NumPy",
+            "https://docs.scipy.org/doc/numpy/reference/".to_owned(),
         ),
         (
-            "SciPy Reference",
+            "SciPy",
             "https://docs.scipy.org/doc/scipy/reference/".to_owned(),
         ),
         (
-            "Matplotlib Reference",
-            "https://matplotlib.org/stable/contents.html".to_owned(),
+            "Matplotlib",
+            "https://matplotlib.org/contents.html".to_owned(),
         ),
         (
-            "pandas Reference",
+            "SymPy",
+            "http://docs.sympy.org/latest/index.html".to_owned(),
+        ),
+        (
+            "pandas",
             "https://pandas.pydata.org/pandas-docs/stable/".to_owned(),
         ),
     ];
@@ -64,7 +65,7 @@ pub(crate) fn content(program: &str, python: Option<&str>, version: Option<&str>
         "implementation_version": program,
         "language_info": language_info(version),
         "banner": banner,
-        "help_links": links.map(|(text, url)| json!({"text": text, "url": url})),
+        "help_links": links.map(|(name, url)| json!({"text": format!("{name} Reference"), "url": url})),
         "debugger": false,
         "supported_features": ["iopub_welcome", "kernel subshells"],
     })

@@ -17,6 +17,15 @@ use wire::Incoming;
 
 /// More waiting requests than this are refused: a client that does not wait for replies must not fill our memory.
 pub(crate) const MOST_WAITING: usize = 10_000;
+/// What the agent answers, on whichever channel it comes.
+const IN_TURN: [&str; 6] = [
+    "execute_request",
+    "complete_request",
+    "inspect_request",
+    "history_request",
+    "is_complete_request",
+    "comm_info_request",
+];
 /// Within this time a request may have been meant for the kernel that had our ports before.
 const JUST_BORN: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -27,6 +36,12 @@ impl Kernel {
             (Channel::Stdin, "input_reply") => self.input_reply(&request),
             (Channel::Stdin, kind) => {
                 tracing::warn!(kind, "a message on stdin that is no input_reply")
+            }
+            // In turn with the cells before it, as clients that count replies expect; control answers at once.
+            (Channel::Shell, "kernel_info_request" | "connect_request")
+                if request.header.subshell_id.is_none() && self.works_on_main_shell() =>
+            {
+                self.shell_request(request);
             }
             (_, "kernel_info_request") => self.kernel_info(request),
             (_, "shutdown_request") => self.shutdown(&request),
@@ -41,13 +56,18 @@ impl Kernel {
             (Channel::Control, "create_subshell_request") => self.create_subshell(&request),
             (Channel::Control, "delete_subshell_request") => self.delete_subshell(&request),
             (Channel::Control, "list_subshell_request") => self.list_subshells(&request),
-            (Channel::Control, kind) => {
+            (Channel::Control, kind) if !IN_TURN.contains(&kind) => {
                 let text =
                     format!("{kind:?} is not answered on the control channel by this kernel");
                 self.answer(&request, &error("UnknownRequest", &text));
             }
-            (Channel::Shell, _) => self.shell_request(request),
+            // As ipykernel, control takes what shell takes; but one thread of Python serves both, so it waits its turn.
+            (Channel::Control | Channel::Shell, _) => self.shell_request(request),
         }
+    }
+
+    fn works_on_main_shell(&self) -> bool {
+        self.cell.is_some() || self.closing.is_some() || !self.queue.is_empty()
     }
 
     fn shell_request(&mut self, request: Incoming) {
@@ -80,11 +100,8 @@ impl Kernel {
             if closing.aborts_queue() {
                 // Only what the client sent before it can have seen the error is aborted: let it arrive, then answer.
                 self.let_arrive(inbox).await;
-                let doomed = self.take_waiting_cells();
+                self.doomed = self.queue.len();
                 self.answer_cell(closing);
-                for cell in doomed {
-                    self.answer(&cell, &self.aborted());
-                }
             } else {
                 self.answer_cell(closing);
             }
@@ -109,10 +126,14 @@ impl Kernel {
             let Some(request) = self.queue.pop_front() else {
                 return;
             };
-            if request.header.msg_type == "execute_request" {
-                self.begin_cell(request);
-            } else {
-                self.forward(request);
+            let is_doomed = self.doomed > 0;
+            self.doomed = self.doomed.saturating_sub(1);
+            match request.header.msg_type.as_str() {
+                "execute_request" if is_doomed => self.answer(&request, &self.aborted()),
+                "execute_request" => self.begin_cell(request),
+                "kernel_info_request" => self.kernel_info(request),
+                "connect_request" => self.answer(&request, &self.setup.connect.clone()),
+                _ => self.forward(request),
             }
         }
     }
@@ -163,16 +184,6 @@ impl Kernel {
                 self.receive(request);
             }
         }
-    }
-
-    fn take_waiting_cells(&mut self) -> Vec<Incoming> {
-        let (cells, others) = std::mem::take(&mut self.queue)
-            .into_iter()
-            .partition::<std::collections::VecDeque<_>, _>(|request| {
-                request.header.msg_type == "execute_request"
-            });
-        self.queue = others;
-        cells.into()
     }
 
     fn shutdown(&mut self, request: &Incoming) {

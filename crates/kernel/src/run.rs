@@ -43,6 +43,8 @@ pub struct Kernel {
     pub(crate) life: Life,
     /// Shell requests that wait for the agent, oldest first.
     pub(crate) queue: VecDeque<Incoming>,
+    /// Of the cells among this many of them the one before has failed: they are not run.
+    pub(crate) doomed: usize,
     /// The cell in hand.
     pub(crate) cell: Option<Cell>,
     /// A cell that is about to be answered.
@@ -91,6 +93,7 @@ impl Kernel {
             interpreter: None,
             life: Life::Starting,
             queue: VecDeque::new(),
+            doomed: 0,
             cell: None,
             closing: None,
             forwarded: HashMap::new(),

@@ -104,6 +104,8 @@ pub struct Config {
     pub finding: Finding,
     /// The interpreter to run; `None` searches for one.
     pub python: Option<PathBuf>,
+    /// Whether the interpreter lends ipykernel's names to libraries that look for them.
+    pub ipykernel_names: bool,
     /// The log.
     pub log: Log,
 }
@@ -127,6 +129,7 @@ impl Default for Config {
                 growth_bytes: MIB,
             },
             python: None,
+            ipykernel_names: true,
             log: Log::default(),
         }
     }

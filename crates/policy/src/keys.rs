@@ -135,6 +135,14 @@ pub const KEYS: &[Key] = &[
         print: |c| path(c.python.as_ref(), "auto"),
     },
     Key {
+        name: "ipykernel_names",
+        doc: "Whether libraries find the names of ipykernel's by which they recognise a notebook.",
+        allowed: "true or false",
+        in_project: true,
+        set: |c, raw, _| value::switch(raw).map(|v| c.ipykernel_names = v),
+        print: |c| c.ipykernel_names.to_string(),
+    },
+    Key {
         name: "finding.out_bytes",
         doc: "From this size on, what only the output history holds (Out, _, __, ___) is a finding.",
         allowed: SIZE,

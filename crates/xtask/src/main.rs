@@ -1,8 +1,8 @@
-//! `cargo xtask demo | test | bench`: the project's three commands, on a machine with Rust, Python and Node.
+//! `cargo xtask demo | test | bench | suites`: the project's commands, on a machine with Rust, Python and Node.
 //!
 //! Theory of operation: every command first makes sure of an environment (`environment`: a private `.venv` with pinned
 //! packages; `kernel`: the release binary and its kernelspec in that `.venv`), then runs other people's tools in it
-//! (`demo`, `test`, `bench`). Nothing of the user's own Jupyter or IPython configuration is read or written
+//! (`demo`, `test`, `bench`, `suites`). Nothing of the user's own Jupyter or IPython configuration is read or written
 //! (`paths::Paths::command`). Standard library only, so that the runner itself is built in seconds.
 
 mod bench;
@@ -12,6 +12,7 @@ mod environment;
 mod kernel;
 mod paths;
 mod process;
+mod suites;
 mod test;
 
 use std::process::ExitCode;
@@ -29,6 +30,10 @@ cargo xtask test [--only rust|python|lab|lint]
 
 cargo xtask bench [arguments of tests/bench/kernel_bench.py]
     Measure the kernel beside ipykernel and xeus-python and judge it by its targets; writes target/bench/.
+
+cargo xtask suites [NAME...]
+    Run the test suites of other projects (jupyter_client, nbclient, papermill, ...) with our kernel and with ipykernel and
+    compare them name by name. It fetches them from PyPI and takes a quarter of an hour; works in target/suites/.
 ";
 
 fn main() -> ExitCode {
@@ -50,6 +55,7 @@ fn dispatch(mut arguments: Vec<String>) -> Result<()> {
         "demo" => demo::run(&Paths::discover()?, &demo::Options::parse(arguments)?),
         "test" => test::run(&Paths::discover()?, test::parse_only(arguments)?),
         "bench" => bench::run(&Paths::discover()?, arguments),
+        "suites" => suites::run(&Paths::discover()?, arguments),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -9,13 +9,20 @@ log = logging.getLogger("rust_hygiene")
 
 
 class Answers:
-    """The part of the kernel that answers them; each `do_x` takes a content and returns the reply's."""
+    """The part of the kernel that answers them.
 
-    def do_complete(self, content):
+    `answer_x` takes a request's content and returns the reply's; `do_x` does the work, with the parameters of ipykernel's method.
+    """
+
+    def answer_complete(self, content):
         """Completions at a place in the code."""
+        return self.do_complete(*code_and_cursor(content))
+
+    def do_complete(self, code, cursor_pos):
+        """Completions of `code` at `cursor_pos`, code points; None is its end."""
         from IPython.core.completer import provisionalcompleter, rectify_completions
 
-        code, cursor = code_and_cursor(content)
+        cursor = len(code) if cursor_pos is None else cursor_pos
         with provisionalcompleter():
             found = list(rectify_completions(code, self.shell.Completer.completions(code, cursor)))
         types = [
@@ -29,69 +36,86 @@ class Answers:
             for one in found
         ]
         return {
-            "status": "ok",
             "matches": [one.text for one in found],
-            "cursor_start": found[0].start if found else cursor,
             "cursor_end": found[0].end if found else cursor,
+            "cursor_start": found[0].start if found else cursor,
             "metadata": {"_jupyter_types_experimental": types},
+            "status": "ok",
         }
 
-    def do_inspect(self, content):
+    def answer_inspect(self, content):
         """Documentation of the object at a place in the code."""
+        code, cursor = code_and_cursor(content)
+        level = 1 if content.get("detail_level", 0) else 0
+        return self.do_inspect(code, cursor, level, set(content.get("omit_sections") or ()))
+
+    def do_inspect(self, code, cursor_pos, detail_level=0, omit_sections=()):
+        """Documentation of the object at `cursor_pos`; with `detail_level` 1 its source too."""
         from IPython.utils.tokenutil import token_at_cursor
 
-        code, cursor = code_and_cursor(content)
-        reply = {"status": "ok", "found": False, "data": {}, "metadata": {}}
+        reply = {"status": "ok", "data": {}, "metadata": {}, "found": False}
         try:
             data = self.shell.object_inspect_mime(
-                token_at_cursor(code, cursor),
-                detail_level=1 if content.get("detail_level", 0) else 0,
-                omit_sections=set(content.get("omit_sections") or ()),
+                token_at_cursor(code, cursor_pos), detail_level=detail_level, omit_sections=omit_sections
             )
         except KeyError:
             return reply
         if not self.shell.enable_html_pager:
             data.pop("text/html", None)
-        return {**reply, "found": True, "data": data}
+        return {**reply, "data": data, "found": True}
 
-    def do_is_complete(self, content):
+    def answer_is_complete(self, content):
         """Whether the code is ready to run."""
-        status, indent = self.shell.input_transformer_manager.check_complete(field(content, "code", str))
+        return self.do_is_complete(field(content, "code", str))
+
+    def do_is_complete(self, code):
+        """Whether `code` is ready to run."""
+        status, indent = self.shell.input_transformer_manager.check_complete(code)
         return (
             {"status": status, "indent": " " * (indent or 0)}
             if status == "incomplete"
             else {"status": status}
         )
 
-    def do_history(self, content):
+    def answer_history(self, content):
         """Earlier input: the tail, a range of a session, or what matches a pattern."""
-        kind = content.get("hist_access_type", "tail")
-        output, raw = bool(content.get("output", False)), bool(content.get("raw", True))
+        return self.do_history(
+            content.get("hist_access_type", "tail"),
+            bool(content.get("output", False)),
+            bool(content.get("raw", True)),
+            content.get("session", 0),
+            content.get("start", 0) or 0,
+            content.get("stop"),
+            content.get("n", 10 if content.get("hist_access_type", "tail") == "tail" else None),
+            content.get("pattern", "*") or "*",
+            bool(content.get("unique", False)),
+        )
+
+    def do_history(
+        self,
+        hist_access_type,
+        output,
+        raw,
+        session=0,
+        start=0,
+        stop=None,
+        n=None,
+        pattern=None,
+        unique=False,
+    ):
+        """Earlier input; nothing, if `hist_access_type` is none of tail, range and search."""
         self.settle()
         history = self.shell.history_manager
-        if kind == "tail":
-            found = history.get_tail(content.get("n", 10), raw=raw, output=output, include_latest=True)
-        elif kind == "range":
-            found = history.get_range(
-                content.get("session", 0),
-                content.get("start", 0) or 0,
-                content.get("stop"),
-                raw=raw,
-                output=output,
-            )
-        elif kind == "search":
-            found = history.search(
-                content.get("pattern", "*") or "*",
-                raw=raw,
-                output=output,
-                n=content.get("n"),
-                unique=bool(content.get("unique", False)),
-            )
-        else:
-            raise ValueError(f"hist_access_type must be tail, range or search, not {kind!r}")
+        found = ()
+        if hist_access_type == "tail":
+            found = history.get_tail(n, raw=raw, output=output, include_latest=True)
+        elif hist_access_type == "range":
+            found = history.get_range(session, start, stop, raw=raw, output=output)
+        elif hist_access_type == "search":
+            found = history.search(pattern, raw=raw, output=output, n=n, unique=unique)
         return {"status": "ok", "history": list(found)}
 
-    def do_comm_info(self, content):
+    def answer_comm_info(self, content):
         """The open comms, all or those of one target."""
         target = content.get("target_name")
         comms = self.comm_manager.comms if self._comms is not None or "comm" in sys.modules else {}

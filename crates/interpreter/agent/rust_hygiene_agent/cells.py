@@ -8,7 +8,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from .channel import _exit, dumps
 from .interrupts import cares_for_interrupts
-from .replies import check_execute, error_reply, text_of
+from .replies import check_execute, error_of, error_reply, text_of
 
 log = logging.getLogger("rust_hygiene")
 
@@ -45,15 +45,12 @@ class Cells:
         shell = self.shell
         code = content["code"]
         silent = bool(content.get("silent", False))
-        arguments = {
-            "silent": silent,
-            "store_history": bool(content.get("store_history", not silent)) and not silent,
-        }
-        cell_id = request.message["metadata"].get("cellId")
-        if "cell_id" in _run_cell_parameters():
-            arguments["cell_id"] = cell_id
-        if "cell_meta" in _run_cell_parameters():
-            arguments["cell_meta"] = request.message["metadata"]
+        arguments = self._run_arguments(
+            silent,
+            bool(content.get("store_history", not silent)) and not silent,
+            request.message["metadata"].get("cellId"),
+            request.message["metadata"],
+        )
         if self._is_async(code):
             # The loop goes on while it runs, and with it comms and the tasks of earlier cells.
             self.channel.send({"op": "async", "id": request.id})
@@ -75,6 +72,14 @@ class Cells:
             self._finish(request, clock, None, error)
             return
         self._finish(request, clock, result, None)
+
+    def _run_arguments(self, silent, store_history, cell_id, cell_meta):
+        arguments = {"silent": silent, "store_history": store_history}
+        if "cell_id" in _run_cell_parameters():
+            arguments["cell_id"] = cell_id
+        if "cell_meta" in _run_cell_parameters():
+            arguments["cell_meta"] = cell_meta
+        return arguments
 
     def _is_async(self, code):
         """True for a cell with an `await` or its like at top level, if asyncio is to run it."""
@@ -137,9 +142,7 @@ class Cells:
     def _answer_cell(self, request, clock, result, failure):
         wall, cpu = _clock() - clock[0], _cpu_clock() - clock[1]
         shell, content = self.shell, request.message["content"]
-        error = failure
-        if result is not None:
-            error = result.error_before_exec if result.error_before_exec is not None else result.error_in_exec
+        error = failure if result is None else error_of(result)
         if type(error).__name__ == "CancelledError" and self.cancelled_by_interrupt:
             error = KeyboardInterrupt()
         if failure is not None:
@@ -147,28 +150,12 @@ class Cells:
             self.publish("error", {**error_reply(type(error).__name__, text_of(error)), "status": "error"})
             shell._last_traceback = [f"{type(error).__name__}: {text_of(error)}"]
         stored = content.get("store_history", True) and not content.get("silent", False)
-        if stored and shell.execution_count == self._count_before:
+        if stored and error is not None and shell.execution_count == self._count_before:
             shell.execution_count += (
                 1  # an interrupt kept IPython from counting: no two cells may have one number
             )
-        reply = {"status": "ok"}
-        if error is not None or getattr(shell, "_last_traceback_during_displayhook", False):
-            reply = {
-                "status": "error",
-                "traceback": shell._last_traceback or [],
-                "ename": type(error).__name__,
-                "evalue": text_of(error),
-                "engine_info": {"engine_uuid": self.ident, "engine_id": -1, "method": "execute"},
-            }
+        reply = self._content_of_reply(error, content.get("user_expressions"))
         del result, error, failure
-        reply["execution_count"] = shell.execution_count - 1
-        reply["user_expressions"] = {}
-        if reply["status"] == "ok":
-            reply["user_expressions"] = (
-                self._guarded(shell.user_expressions, content.get("user_expressions") or {}) or {}
-            )
-        reply["payload"] = shell.payload_manager.read_payload()
-        shell.payload_manager.clear_payload()
         facts = self._guarded(self.facts.after_cell) if request.facts else None
         self._reply(
             request.id,
@@ -182,6 +169,27 @@ class Cells:
             exit=bool(shell.exit_now),
         )
         shell.exit_now = False
+
+    def _content_of_reply(self, error, expressions):
+        """The content of an `execute_reply`; what the cell left for it is taken."""
+        shell = self.shell
+        if error is None and not getattr(shell, "_last_traceback_during_displayhook", False):
+            reply = {"status": "ok"}
+        else:
+            reply = {
+                "status": "error",
+                "traceback": shell._last_traceback or [],
+                "ename": type(error).__name__,
+                "evalue": text_of(error),
+                "engine_info": {"engine_uuid": self.ident, "engine_id": -1, "method": "execute"},
+            }
+        reply["execution_count"] = shell.execution_count - 1
+        reply["user_expressions"] = {}
+        if reply["status"] == "ok":
+            reply["user_expressions"] = self._guarded(shell.user_expressions, expressions or {}) or {}
+        reply["payload"] = shell.payload_manager.read_payload()
+        shell.payload_manager.clear_payload()
+        return reply
 
     @cares_for_interrupts
     def _guarded(self, function, *arguments):

@@ -3,6 +3,8 @@
 import logging
 import uuid
 
+from .facade import PassesFor
+
 log = logging.getLogger("rust_hygiene")
 
 
@@ -10,9 +12,10 @@ def connect(kernel, comm):
     """Makes the module `comm` build comms that speak through `kernel`. Called when it is imported."""
     the_kernel = kernel
 
-    class Comm(comm.base_comm.BaseComm):
+    class BaseComm(PassesFor, comm.base_comm.BaseComm):
         """A comm whose messages go to the front."""
 
+        passes_for = (("ipykernel.comm.comm", "Comm"),)
         kernel = the_kernel
 
         def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
@@ -25,9 +28,17 @@ def connect(kernel, comm):
                 buffers=buffers,
             )
 
-    manager = comm.base_comm.CommManager()
-    manager.kernel = kernel
-    comm.create_comm = Comm
+    class CommManager(PassesFor, comm.base_comm.CommManager):
+        """The manager, which knows the kernel."""
+
+        passes_for = (("ipykernel.comm.manager", "CommManager"),)
+
+    CommManager.kernel = kernel
+    if PassesFor.borrows_names:
+        BaseComm.__module__, CommManager.__module__ = "ipykernel.comm.comm", "ipykernel.comm.manager"
+        BaseComm.__qualname__, CommManager.__qualname__ = "BaseComm", "CommManager"
+    manager = CommManager()
+    comm.create_comm = BaseComm
     comm.get_comm_manager = lambda: manager
     kernel._comms = manager
     return manager
@@ -82,7 +93,7 @@ class NoComms:
 
     def comm_msg(self, stream, ident, message):
         """A message to no one."""
-        log.warning("no such comm: %s", message["content"].get("comm_id"))
+        log.warning("No such comm: %s", message["content"].get("comm_id"))
 
     comm_close = comm_msg
 

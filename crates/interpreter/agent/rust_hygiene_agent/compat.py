@@ -8,22 +8,30 @@ speak through a kernel that does not run are told about ours.
 import sys
 import types
 
+from .facade import PassesFor
+
 VERSION = (7, 0, 0)
 
 
-def install(kernel):
-    """Puts the names in place, and a hook on the import of `comm` and `ipykernel`."""
+def install(kernel, borrow_names):
+    """Puts the names in place, and a hook on the import of modules that must know of the kernel."""
     hooks = {
         "comm": lambda module: _connect(kernel, module),
         "asyncio": lambda module: kernel.here.server.asyncio_was_imported(),
+        "pdb": lambda module: _interruptible_debugger(),
+        "IPython.core.debugger": lambda module: _interruptible_debugger(),
     }
-    _name_shell()
-    hooks["ipykernel.comm.comm"] = lambda module: _adopt(kernel, module)
-    hooks["ipykernel.ipkernel"] = lambda module: _reassert(kernel)
-    hooks["ipykernel.connect"] = lambda module: _connection(kernel, module)
-    finder = _AfterImport(hooks)
+    PassesFor.borrows_names = borrow_names
+    if borrow_names:
+        _name_classes()
+        hooks["ipykernel.kernelbase"] = lambda module: setattr(module.Kernel, "_instance", kernel)
+        hooks["ipykernel.kernelapp"] = lambda module: _application(kernel, module)
+        hooks["ipykernel.ipkernel"] = lambda module: _reassert(kernel)
+        hooks["ipykernel.iostream"] = lambda module: _stream(module)
+        hooks["ipykernel.connect"] = lambda module: _connection(kernel, module)
+    finder = _AfterImport(hooks, borrow_names)
     sys.meta_path.insert(0, finder)
-    if "ipykernel" not in sys.modules:
+    if borrow_names and "ipykernel" not in sys.modules:
         sys.modules["ipykernel"] = _later("ipykernel", finder)
 
 
@@ -33,15 +41,35 @@ def _connect(kernel, module):
     connect(kernel, module)
 
 
-def _name_shell():
-    """Gives our classes the module name that plotly and pandas look at; the module itself appears with its first import."""
-    from . import shell
+def _interruptible_debugger():
+    """`pdb` is IPython's debugger, and an interrupt at its prompt ends it. Runs after the later of the two modules."""
+    import pdb  # noqa: T100
 
-    for cls in (shell.ZMQInteractiveShell, shell.ZMQDisplayPublisher, shell.KernelMagics):
+    from IPython.core import debugger
+
+    if hasattr(debugger, "InterruptiblePdb"):
+        debugger.Pdb = pdb.Pdb = debugger.InterruptiblePdb
+        pdb.set_trace = debugger.set_trace
+
+
+def _name_classes():
+    """Gives our classes the module names that libraries look at; the modules that are always ours appear with them."""
+    from . import kernel, magics, session, shell, streams
+
+    for cls in (shell.ZMQInteractiveShell, shell.ZMQDisplayPublisher, magics.KernelMagics):
         cls.__module__ = "ipykernel.zmqshell"
     shell.ZMQShellDisplayHook.__module__ = "ipykernel.displayhook"
+    kernel.IPythonKernel.__module__ = "ipykernel.ipkernel"
+    for method in (kernel.IPythonKernel.raw_input, kernel.IPythonKernel.getpass):
+        method.__module__, method.__qualname__ = "ipykernel.kernelbase", f"Kernel.{method.__name__}"
+    session.Session.__module__ = "jupyter_client.session"
+    session.BackgroundSocket.__module__ = streams.OutStream.__module__ = "ipykernel.iostream"
+    for cls in (streams.ErrStream, streams.OutAfterErr, streams.CarefulStream):
+        cls.__name__ = cls.__qualname__ = "OutStream"
+        cls.__module__ = "ipykernel.iostream"
     _stand_in(
         "ipykernel.zmqshell",
+        KernelMagics=magics.KernelMagics,
         ZMQInteractiveShell=shell.ZMQInteractiveShell,
         ZMQDisplayPublisher=shell.ZMQDisplayPublisher,
     )
@@ -55,16 +83,24 @@ def _stand_in(name, **names):
     return module
 
 
-def _adopt(kernel, module):
-    """ipykernel's own Comm drops messages unless ipykernel runs; ours are sent."""
-    from .comms import note_user
+def _application(kernel, module):
+    """`IPKernelApp.instance()` is an application of ipykernel's own class that knows this kernel."""
+    app = module.IPKernelApp.instance(config=kernel.shell.config, log=kernel.log)
+    app.kernel, app.shell, app.connection_file = kernel, kernel.shell, kernel.connection_file
+    app.profile_dir, app.session = kernel.shell.profile_dir, kernel.session
+    others = kernel.shell.configurables
+    others[:] = [*(one for one in others if one is not kernel._app), app]
+    kernel._app = app
+    try:
+        app.load_connection_file()
+    except OSError:
+        pass  # somebody has removed it: the ports are not known
 
-    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
-        content = {"data": {} if data is None else data, "comm_id": self.comm_id, **keys}
-        note_user(kernel, self, data)
-        kernel.publish(msg_type, content, metadata=metadata, buffers=buffers)
 
-    module.BaseComm.publish_msg = publish_msg
+def _stream(module):
+    from .streams import OutStream
+
+    module.OutStream.register(OutStream)
 
 
 def _reassert(kernel):
@@ -86,7 +122,7 @@ class _Later(types.ModuleType):
     """A module that is loaded with the first look at something in it: libraries ask only whether it is there."""
 
     def __getattr__(self, name):
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__version__":
             raise AttributeError(name)
         spec = self.__spec__
         self.__class__ = types.ModuleType
@@ -111,18 +147,19 @@ def _later(name, finder):
 class _AfterImport:
     """A finder that runs a function after a module of a certain name was imported, and stands in for ipykernel if it is absent."""
 
-    def __init__(self, hooks):
+    def __init__(self, hooks, borrow_names):
         self._hooks = hooks
+        self._borrow_names = borrow_names
         self._inside = False
 
     def find_spec(self, name, path=None, target=None):
         """Finds what the other finders find, and adds the hook."""
-        if self._inside or name not in self._hooks:
+        if self._inside or not (name in self._hooks or name.startswith("ipykernel.")):
             return None
         return self.find(name)
 
     def find(self, name):
-        """The spec of a module whose import is watched; for ipykernel, where it is absent, that of the stand-in."""
+        """The spec of a module whose import is watched; for ipykernel and its parts, where it is absent, that of the stand-in."""
         from importlib.machinery import ModuleSpec
         from importlib.util import find_spec
 
@@ -134,11 +171,12 @@ class _AfterImport:
         finally:
             self._inside = False
         if spec is None or spec.loader is None:
-            if name != "ipykernel":
+            if name.partition(".")[0] != "ipykernel" or not self._borrow_names:
                 return None
             from . import stand_in
 
-            return ModuleSpec(name, stand_in.Loader(), is_package=True)
+            loader = stand_in.Loader() if name == "ipykernel" else stand_in.part(name)
+            return loader and ModuleSpec(name, loader, is_package=name == "ipykernel")
         hook = self._hooks.get(name)
         if hook is not None:
             spec.loader = _Hooked(spec.loader, hook)

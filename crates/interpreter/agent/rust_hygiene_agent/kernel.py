@@ -1,30 +1,27 @@
-"""The kernel façade: takes requests from the channel, answers them, and is what libraries find as `get_ipython().kernel`."""
+"""The kernel: takes requests from the channel and answers them. Libraries find it as `get_ipython().kernel` (facade.py)."""
 
 import logging
 import os
+import sys
 import threading
 
 from .answers import Answers
 from .asking import Asking
 from .cells import Cells
 from .channel import ChannelClosed, _exit, dumps, flat
+from .facade import Facade
 from .interrupts import Interrupts, cares_for_interrupts
 from .replies import Request, error_reply, text_of
 from .routing import header_of
 from .serve import Server
-from .session import Session, Socket
+from .session import BackgroundSocket, Session
 from .streams import make_careful
 
 log = logging.getLogger("rust_hygiene")
 
 
-class IPythonKernel(Cells, Interrupts, Answers, Asking):
-    """The façade. Its names are ipykernel's where a library is known to look for them."""
-
-    implementation = "rust-hygiene"
-    language = "python"
-    eventloop = None
-    _supports_kernel_subshells = True
+class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
+    """The kernel, whole."""
 
     def __init__(self, channel, config):
         self.channel = channel
@@ -32,10 +29,10 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
         self.connection_file = config.get("connection_file", "")
         self.implementation_version = config.get("version", "")
         self.ident = config.get("ident", "")
-        self.language_info = config.get("language_info", {})
+        self.language_info = {**config.get("language_info", {}), "version": sys.version.split()[0]}
         self.session = Session(self, config.get("session", ""), config.get("key", "").encode())
-        self.iopub_socket = Socket(self, "iopub")
-        self.shell_socket = self.stdin_socket = self.control_socket = Socket(self, "shell")
+        self.iopub_socket = BackgroundSocket(self, "iopub")
+        self.shell_socket = self.stdin_socket = self.control_socket = BackgroundSocket(self, "shell")
         self.later = None
         self.server = Server(channel, self.readable)
         self.shell = None
@@ -44,7 +41,7 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
             None  # the request that the front takes text of the pipes for, while that is certain
         )
         self.facts = None
-        self.log = log
+        self.log = logging.getLogger("IPKernelApp")
         self._allow_stdin = False
         self.subshells = {}
         self._raw_headers = {}
@@ -53,91 +50,16 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
         self._cells = 0  # how many have begun
         self._count_before = 0
         self._comms = None
+        self._app = None
         self._handling = False
         self._init_interrupts()
         kinds = "execute complete inspect is_complete history kernel_info comm_info connect shutdown interrupt".split()
-        self.shell_handlers = {f"{kind}_request": self.handle for kind in kinds}
-        self.shell_handlers.update({kind: self.handle for kind in ("comm_open", "comm_msg", "comm_close")})
-        self.control_handlers = {
-            **self.shell_handlers,
-            "debug_request": self.handle,
-            "usage_request": self.handle,
+        self.msg_types = [f"{kind}_request" for kind in kinds]
+        self.control_msg_types = [*self.msg_types, "debug_request", "usage_request"]
+        self.shell_handlers = {
+            kind: self.handle for kind in (*self.msg_types, "comm_open", "comm_msg", "comm_close")
         }
-        self.msg_types = list(self.shell_handlers)
-
-    # ------------------------------------------------------------------ names of ipykernel's kernel
-
-    @property
-    def banner(self):
-        """IPython's banner."""
-        return self.shell.banner
-
-    @property
-    def user_ns(self):
-        """The notebook's namespace."""
-        return self.shell.user_ns
-
-    @property
-    def user_module(self):
-        """The notebook's module."""
-        return self.shell.user_module
-
-    @property
-    def execution_count(self):
-        """Number of the cell in hand."""
-        return self.shell.execution_count
-
-    @property
-    def io_loop(self):
-        """Tornado's view of the event loop, for libraries that use tornado."""
-        from tornado.ioloop import IOLoop
-
-        return IOLoop.current()
-
-    @property
-    def comm_manager(self):
-        """The manager of comms; made when first used."""
-        if self._comms is None:
-            from .comms import comm_manager
-
-            self._comms = comm_manager(self)
-        return self._comms
-
-    @property
-    def _parent_header(self):
-        return self.get_parent()
-
-    @property
-    def _parent_ident(self):
-        return {"shell": [], "control": []}
-
-    def get_parent(self, channel=None):
-        """The whole request that is being answered."""
-        return self.shell.get_parent()
-
-    def set_parent(self, ident, parent, channel="shell"):
-        """Makes `parent` the request of all outputs from now on."""
-        self.shell.set_parent(parent)
-
-    def send_response(
-        self,
-        stream,
-        msg_or_type,
-        content=None,
-        ident=None,
-        buffers=None,
-        track=False,
-        header=None,
-        metadata=None,
-        channel=None,
-    ):
-        """Sends a message on iopub as an output of the request in hand."""
-        return self.session.send(
-            stream, msg_or_type, content, self.get_parent(), ident, buffers, track, header, metadata
-        )
-
-    def do_one_iteration(self):
-        """Kept for libraries: the front serves all channels at any time."""
+        self.control_handlers = dict.fromkeys(self.control_msg_types, self.handle)
 
     @property
     def here(self):
@@ -303,7 +225,7 @@ class IPythonKernel(Cells, Interrupts, Answers, Asking):
         if kind.startswith("comm_") and kind != "comm_info_request":
             self._comm(request)
             return
-        answer = getattr(self, "do_" + kind.removesuffix("_request"), None)
+        answer = getattr(self, "answer_" + kind.removesuffix("_request"), None)
         reply_kind = kind.replace("_request", "_reply")
         content = request.message["content"]
         try:

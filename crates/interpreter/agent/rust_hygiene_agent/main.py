@@ -42,14 +42,15 @@ def _serve(config, channel, keep_compiled):
     from .compiler import XCachingCompiler
     from .door import open_door
     from .kernel import IPythonKernel
-    from .profile import load_config, run_startup
+    from .profile import add_working_directory, is_configured
     from .shell import ZMQInteractiveShell
     from .streams import pair
 
     kernel = IPythonKernel(channel, config)
     kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
     signal.signal(signal.SIGINT, kernel.on_sigint)
-    sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file]
+    arguments = config.get("arguments", [])
+    sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file, *arguments]
     if config.get("session_name"):
         os.environ["JPY_SESSION_NAME"] = config["session_name"]
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
@@ -58,16 +59,31 @@ def _serve(config, channel, keep_compiled):
 
     from IPython.paths import get_ipython_dir
 
-    traits = load_config(get_ipython_dir(), config.get("arguments", []))
+    app, settings = None, {}
+    if is_configured(get_ipython_dir(), arguments):
+        from . import application
+
+        app = application.start(arguments)
+        traits, settings["profile_dir"] = app.config, app.profile_dir
+    else:
+        from traitlets.config import Config
+
+        traits = Config()
     if "db_cache_size" not in traits.HistoryManager:
         traits.HistoryManager.db_cache_size = 100  # written in idle time, not after every cell
-    traits.IPKernelApp.connection_file = kernel.connection_file
-    install(kernel)
-    shell = ZMQInteractiveShell.instance(config=traits, kernel=kernel, compiler_class=XCachingCompiler)
+    if config.get("ipykernel_names", True):
+        traits.IPKernelApp.connection_file = kernel.connection_file
+    install(kernel, config.get("ipykernel_names", True))
+    shell = ZMQInteractiveShell.instance(
+        config=traits, kernel=kernel, compiler_class=XCachingCompiler, **settings
+    )
     kernel.shell = stdout.shell = stderr.shell = shell
     kernel.streams = (stdout, stderr)
     if kernel.server.loop is not None:
         kernel.be_careful()
+    if app is not None:
+        application.attach(app, kernel)
+        kernel._app = app
     if os.environ.get("JPY_SESSION_NAME"):
         shell.user_ns["__session__"] = os.environ["JPY_SESSION_NAME"]
     builtins.input = kernel.raw_input
@@ -80,10 +96,12 @@ def _serve(config, channel, keep_compiled):
 
         kernel.facts = Facts(shell)
         kernel.facts.baseline()
-    sys.path.insert(
-        0, ""
-    )  # only now: a file beside the notebook must not stand for a module of the library while we load
-    run_startup(shell, traits)
+    if app is None:
+        add_working_directory()
+        shell.extension_manager.load_extension("storemagic")
+    else:
+        app.init_path()
+        application.run(app)
     open_door(config["door_fd"], kernel)
     gc.freeze()  # what start-up made stays: no collection need look at it
     gc.enable()

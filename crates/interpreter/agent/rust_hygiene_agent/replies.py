@@ -38,6 +38,11 @@ def text_of(error):
         return f"<{type(error).__name__}: its str() failed>"
 
 
+def error_of(result):
+    """What ended a cell, or None."""
+    return result.error_before_exec if result.error_before_exec is not None else result.error_in_exec
+
+
 def error_reply(name, value):
     return {"status": "error", "ename": name, "evalue": value, "traceback": [f"{name}: {value}"]}
 

@@ -3,11 +3,15 @@
 import os
 import uuid
 
+from .facade import PassesFor
+
 _TYPES_ON_SHELL = ("_reply",)
 
 
-class Session:
+class Session(PassesFor):
     """Builds messages and hands them to the front, which signs and sends them."""
+
+    passes_for = (("jupyter_client.session", "Session"),)
 
     def __init__(self, kernel, session, key, username="username"):
         self._kernel = kernel
@@ -77,7 +81,7 @@ class Session:
         return message
 
 
-class Socket:
+class BackgroundSocket:
     """What `kernel.iopub_socket` and its like are: an address to send to, and nothing else."""
 
     def __init__(self, kernel, name):

@@ -16,10 +16,10 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_magic, magics_class
-from traitlets import Any, CBool, CBytes, Instance, Type, default
+from traitlets import Any, Bool, CBool, CBytes, Instance, Type, default
 
 from .hooks import Hooked
+from .replies import text_of
 from .routing import Parented
 
 # What a history manager knows of the running session, beside its file.
@@ -89,6 +89,9 @@ class ZMQDisplayPublisher(_Routed, DisplayPublisher):
     """Publishes `display_data`, `update_display_data` and `clear_output`."""
 
     topic = CBytes(b"display_data")
+    store_display_history = Bool(
+        False, help="Whether what a cell displays is kept in the history manager's outputs."
+    ).tag(config=True)
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -98,8 +101,20 @@ class ZMQDisplayPublisher(_Routed, DisplayPublisher):
         """Publishes a MIME bundle."""
         metadata = metadata or {}
         self._validate_data(data, metadata)
+        if self.store_display_history:
+            self._keep(data)
         content = {"data": _base64_images(data), "metadata": metadata, "transient": transient or {}}
         self._emit("update_display_data" if update else "display_data", content)
+
+    def _keep(self, data):
+        try:
+            from IPython.core.history import HistoryOutput
+        except ImportError:
+            return  # IPython 8 keeps no outputs
+        count = self.shell.execution_count - getattr(self, "_in_post_execute", False)
+        self.shell.history_manager.outputs.setdefault(count, []).append(
+            HistoryOutput(output_type="display_data", bundle=data)
+        )
 
     def clear_output(self, wait=False):
         """Clears the cell's output now, or with the next output."""
@@ -136,111 +151,6 @@ class ZMQShellDisplayHook(_Routed, DisplayHook):
         message, self.msg = self.msg, None
         if message and message["data"]:
             self._emit("execute_result", message)
-
-
-@magics_class
-class KernelMagics(Magics):
-    """The magics that differ in a kernel from IPython in a terminal."""
-
-    @line_magic
-    def edit(self, line="", last_call=None):
-        """Opens an editor in the front end: `%edit [-n LINE] [-p] [-r] [TARGET]`, as IPython's own."""
-        from pathlib import Path
-
-        from IPython.core.magics import CodeMagics
-        from IPython.core.magics.code import MacroToEdit
-
-        options, target = self.parse_options(line, "prn:")
-        try:
-            filename, line_number, _ = CodeMagics._find_edit_target(
-                self.shell, target, options, last_call or ["", ""]
-            )
-        except MacroToEdit:
-            print("A macro cannot be edited in a notebook.")
-            return
-        self.shell.payload_manager.write_payload(
-            {"source": "edit_magic", "filename": str(Path(filename).resolve()), "line_number": line_number}
-        )
-
-    @line_magic
-    def clear(self, line):
-        """Clears the terminal."""
-        self.shell.system("clear")
-
-    @line_magic
-    def less(self, line):
-        """Shows a file in the pager; Python is highlighted."""
-        from IPython.utils import openpy
-
-        if not line:
-            raise UsageError("Missing filename.")
-        if line.endswith(".py"):
-            text = self.shell.pycolorize(openpy.read_py_file(line, skip_encoding_cookie=False))
-        else:
-            with open(line) as file:
-                text = file.read()
-        page.page(text)
-
-    more = line_magic("more")(less)
-
-    @line_magic
-    def man(self, line):
-        """Shows a manual page in the pager."""
-        page.page(self.shell.getoutput(f"man {line} | col -b", split=False))
-
-    @line_magic
-    def connect_info(self, line):
-        """Prints how another client connects to this kernel."""
-        path = self.shell.kernel.connection_file
-        try:
-            with open(path) as file:
-                info = file.read()
-        except OSError as error:
-            print(f"The connection file cannot be read: {error}")
-            return
-        name = os.path.basename(path)
-        print(
-            f"{info}\n\nPaste the above JSON into a file, and connect with:\n    $> jupyter <app> --existing <file>\n"
-            f"or, if you are local, you can connect with just:\n    $> jupyter <app> --existing {name}\n"
-            "or even just:\n    $> jupyter <app> --existing\nif this is the most recent Jupyter kernel you have started."
-        )
-
-    @line_magic
-    def subshell(self, line):
-        """Prints in which subshell this cell runs, and which there are."""
-        from .subshells import describe
-
-        print(describe(self.shell.kernel))
-
-    @line_magic
-    def qtconsole(self, line):
-        """Opens a qtconsole connected to this kernel."""
-        import subprocess
-
-        command = [
-            sys.executable,
-            "-m",
-            "qtconsole",
-            "--existing",
-            self.shell.kernel.connection_file,
-            *line.split(),
-        ]
-        subprocess.Popen(command, start_new_session=True)
-
-    @line_magic
-    def autosave(self, line):
-        """Sets the classic notebook's autosave interval in seconds; 0 switches it off."""
-        from IPython.display import Javascript, display
-
-        try:
-            seconds = int(line)
-        except ValueError as error:
-            raise UsageError(f"%autosave requires an integer, got {line!r}") from error
-        display(
-            Javascript(f"IPython.notebook.set_autosave_interval({seconds * 1000})"),
-            include=["application/javascript"],
-        )
-        print(f"Autosaving every {seconds} seconds" if seconds else "Autosave disabled")
 
 
 class ZMQInteractiveShell(InteractiveShell):
@@ -292,6 +202,7 @@ class ZMQInteractiveShell(InteractiveShell):
         """IPython's magics and ours."""
         super().init_magics()
         from .hygiene import HygieneMagics
+        from .magics import KernelMagics
 
         self.register_magics(KernelMagics, HygieneMagics)
         self.magics_manager.register_alias("ed", "edit")
@@ -427,7 +338,9 @@ class ZMQInteractiveShell(InteractiveShell):
         if self.displayhook.msg is not None:
             # an error while a result is formatted fails the cell too
             self._last_traceback_during_displayhook = True
-        self.kernel.publish("error", {"traceback": stb, "ename": str(etype.__name__), "evalue": str(evalue)})
+        self.kernel.publish(
+            "error", {"traceback": stb, "ename": str(etype.__name__), "evalue": text_of(evalue)}
+        )
         self._last_traceback = stb
 
     @contextlib.contextmanager
@@ -441,7 +354,7 @@ class ZMQInteractiveShell(InteractiveShell):
             return super()._format_exception_for_storage(exception, filename, running_compiled_code)
         return {
             "ename": type(exception).__name__,
-            "evalue": str(exception),
+            "evalue": text_of(exception),
             "traceback": self._last_traceback,
         }
 

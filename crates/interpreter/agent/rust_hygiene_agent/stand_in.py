@@ -28,11 +28,41 @@ class Loader:
             get_connection_file=get_connection_file,
             get_connection_info=get_connection_info,
         )
+        from . import application, kernel, streams
+
+        application.IPKernelApp.instance = classmethod(lambda cls, *args, **kwargs: _kernel().app)
+        application.IPKernelApp.initialized = classmethod(lambda cls: True)
+        _submodule(module, "kernelapp", IPKernelApp=application.IPKernelApp)
+        _submodule(module, "kernelbase", Kernel=kernel.IPythonKernel)
+        _submodule(module, "ipkernel", IPythonKernel=kernel.IPythonKernel)
+        _submodule(module, "iostream", OutStream=streams.OutStream)
         try:
             import comm
         except ImportError:
             return
         _submodule(module, "comm", Comm=_Comm(comm), CommManager=comm.base_comm.CommManager)
+
+
+class Part:
+    """Finds a submodule where the package has put it."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def create_module(self, spec):
+        """The submodule."""
+        return self._module
+
+    def exec_module(self, module):
+        """It is filled already."""
+
+
+def part(name):
+    """The loader of a submodule, or None if there is none of this name."""
+    package = sys.modules["ipykernel"]
+    getattr(package, "version_info", None)  # fills it, if it was only named so far
+    module = getattr(package, name.partition(".")[2], None)
+    return Part(module) if isinstance(module, types.ModuleType) else None
 
 
 def _submodule(package, name, **names):

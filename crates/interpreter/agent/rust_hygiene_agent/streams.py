@@ -30,6 +30,17 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
         self._init_hooks()
         self._has_hooks = False
 
+    encoding = "UTF-8"
+    errors = None
+
+    def read(self, size=-1):
+        """Nothing can be read."""
+        raise io.UnsupportedOperation("read")
+
+    def readline(self, size=-1):
+        """Nothing can be read."""
+        raise io.UnsupportedOperation("readline")
+
     @property
     def name(self):
         """`stdout` or `stderr`, as in the protocol; the plain file calls itself by its descriptor."""
@@ -47,6 +58,9 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
             pass
 
     # ipykernel's names
+
+    def _is_master_process(self):
+        return os.getpid() == self._pid
 
     def register_hook(self, hook):
         """Registers a transformer of stream messages of the calling thread."""

@@ -1,0 +1,1 @@
+"""Runs the same cells on two kernels and compares what a person sees of them."""

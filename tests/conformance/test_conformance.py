@@ -1,0 +1,60 @@
+"""The same cells on ipykernel and on the kernel under test: what differs is what `docs/differences.md` lists, no more and no less."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prober.differences import Listed, between, listed
+from prober.probe import all_probes
+from prober.run import REFERENCE, run
+
+from frontend import KERNEL
+
+PROBES = {probe.name: probe for probe in all_probes()}
+BADGE = "application/vnd.rust-hygiene.cell+json"
+# All runs together, this many at a time; most of a run is waiting.
+_AT_ONCE = 3 * (os.cpu_count() or 2)
+
+pytestmark = [pytest.mark.ours, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def runs(request):
+    """{(probe, kernel): a future of the facts}, for the chosen tests; all begin at once, so that the slow ones overlap."""
+    wanted = [item.callspec.params for item in request.session.items if "runs" in item.fixturenames]
+    names = {parameters["name"] for parameters in wanted}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        yield {
+            (name, kernel): pool.submit(run, probe, kernel)
+            for name, probe in PROBES.items()
+            if name in names
+            for kernel in (REFERENCE, KERNEL)
+        }
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_what_differs_is_listed_and_what_is_listed_differs(name, runs):
+    assert not PROBES[name].missing, f"not installed: {PROBES[name].missing}"
+    found = between(runs[name, REFERENCE].result(), runs[name, KERNEL].result())
+    entries = Listed(listed().get(name, []))
+    unlisted = entries.unlisted(found)
+    assert not unlisted, "not listed in docs/differences.md:\n" + "\n".join(unlisted)
+    assert not entries.unmet(), "listed, and did not happen:\n" + "\n".join(entries.unmet())
+
+
+def test_the_list_speaks_of_probes_that_exist():
+    assert set(listed()) <= set(PROBES)
+
+
+@pytest.mark.parametrize("name", ("display", "update_clear"))
+def test_badges_change_nothing_but_what_they_add(name, runs):
+    badges = []
+
+    def is_badge(message):
+        found = BADGE in message["content"].get("data", {})
+        badges.extend([message] * found)
+        return found
+
+    argv = ("--set", "badge=output", "--set", "min_delta=0")
+    assert run(PROBES[name], KERNEL, argv=argv, drop=is_badge) == runs[name, KERNEL].result()
+    assert badges, "no badge was shown"
