@@ -23,8 +23,12 @@ const SOURCES: &[(&str, &str)] = sources![
     "comms.py",
     "compat.py",
     "compiler.py",
+    "dap.py",
+    "debugger.py",
+    "debugging.py",
     "describe.py",
     "facts.py",
+    "frames.py",
     "frameworks.py",
     "holders.py",
     "hygiene.py",
@@ -40,6 +44,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "sizing.py",
     "stand_in.py",
     "streams.py",
+    "variables.py",
 ];
 
 /// The JSON that the boot code reads: sources, their hash (which names the bytecode cache) and the agent's configuration.

@@ -3,7 +3,6 @@
 use crate::channel::Channel;
 use crate::exit::Exit;
 use crate::frame::Frame;
-use crate::frame::Parser;
 use crate::pipe::Pipe;
 use crate::spawn::SpawnError;
 use crate::spawn::Spec;
@@ -20,7 +19,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::Instant;
 
@@ -50,6 +48,8 @@ pub enum Stream {
 pub enum Event {
     /// A frame of the channel.
     Frame(Frame),
+    /// A frame of the debugger's channel; `None` says that it was closed.
+    Debug(Option<Frame>),
     /// Text as it was written: mostly UTF-8, never cut within a character.
     Text(Stream, Bytes),
     /// The child has ended; nothing comes after this.
@@ -62,6 +62,9 @@ pub struct Interpreter {
     pid: Pid,
     child: Child,
     channel: Channel,
+    debug: Channel,
+    /// True once the debugger was used: until then its channel is not looked at.
+    debugs: bool,
     flush: OwnedFd,
     pipes: [Pipe; 2],
     ready: VecDeque<Event>,
@@ -81,11 +84,11 @@ impl Interpreter {
     pub(crate) fn new(
         child: Child,
         channel: std::os::unix::net::UnixStream,
+        debug: std::os::unix::net::UnixStream,
         flush: OwnedFd,
         out: OwnedFd,
         err: OwnedFd,
     ) -> io::Result<Self> {
-        channel.set_nonblocking(true)?;
         let pid = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -100,14 +103,9 @@ impl Interpreter {
         Ok(Self {
             pid: Pid::from_raw(pid),
             child,
-            channel: Channel {
-                socket: UnixStream::from_std(channel)?,
-                parser: Parser::default(),
-                out: VecDeque::new(),
-                open: true,
-                end_at: None,
-                scratch: vec![0; 64 << 10].into(),
-            },
+            channel: Channel::new(channel)?,
+            debug: Channel::new(debug)?,
+            debugs: false,
             flush,
             pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
@@ -123,17 +121,14 @@ impl Interpreter {
 
     /// Sends a frame; what the socket cannot take yet goes out while [`Interpreter::next`] is polled.
     pub fn send(&mut self, sections: &[Bytes]) {
-        if !self.channel.open {
-            return;
-        }
-        self.channel.out.push_back(Frame::head(sections));
-        self.channel.out.extend(
-            sections
-                .iter()
-                .filter(|section| !section.is_empty())
-                .cloned(),
-        );
-        self.channel.write();
+        self.channel.send(sections);
+    }
+
+    /// Sends a frame to the debugger. False if its channel is closed.
+    pub fn send_debug(&mut self, sections: &[Bytes]) -> bool {
+        self.debugs = true;
+        self.debug.send(sections);
+        self.debug.open
     }
 
     /// Sends SIGINT to the interpreter and the processes of its group.
@@ -225,6 +220,7 @@ impl Interpreter {
                 }
                 () = out.readable(), if may_read && out.watch.is_some() => self.take_text(0),
                 () = err.readable(), if may_read && err.watch.is_some() => self.take_text(1),
+                () = self.debug.is_ready(), if self.debugs => self.take_debug(),
                 () = tokio::time::sleep_until(not_before), if !may_read && !self.channel.parser.is_inside() => {}
                 () = tokio::time::sleep_until(end_at.unwrap_or(not_before)), if end_at.is_some() => {
                     self.channel.end_at = None;
@@ -260,6 +256,15 @@ impl Interpreter {
             }
         }
         any
+    }
+
+    fn take_debug(&mut self) {
+        self.debug.write();
+        if let Some(frame) = self.debug.read(&mut false) {
+            self.ready.push_back(Event::Debug(Some(frame)));
+        } else if !self.debug.open {
+            self.ready.push_back(Event::Debug(None));
+        }
     }
 
     /// Reads a pipe in step with the channel: first every frame that was written before the text, then just the bytes

@@ -21,6 +21,8 @@ const CHANNEL_FD: i32 = 3;
 const BUNDLE_FD: i32 = 4;
 /// The descriptor of the pipe that asks for text without a line end, in the child.
 const FLUSH_FD: i32 = 5;
+/// The descriptor of the debugger's channel in the child.
+const DEBUG_FD: i32 = 6;
 /// Room in the pipes of stdout and stderr, bytes: a burst of prints need not wait for the front.
 const PIPE_SIZE: i32 = 1 << 20;
 
@@ -58,6 +60,7 @@ impl Spec {
     pub(crate) fn start(&self) -> Result<Interpreter, SpawnError> {
         become_subreaper();
         let (ours, theirs) = UnixStream::pair()?;
+        let (our_debug, their_debug) = UnixStream::pair()?;
         let (bundle_read, bundle_write) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
         let (flush_read, flush_write) =
@@ -70,6 +73,7 @@ impl Spec {
         let mut config = self.config.clone();
         config["channel_fd"] = CHANNEL_FD.into();
         config["flush_fd"] = FLUSH_FD.into();
+        config["debug_fd"] = DEBUG_FD.into();
         let bundle = agent::bundle(&config);
 
         let mut command = tokio::process::Command::new(&self.python);
@@ -87,6 +91,7 @@ impl Spec {
             (channel.as_raw_fd(), CHANNEL_FD),
             (pipe.as_raw_fd(), BUNDLE_FD),
             (flush_read.as_raw_fd(), FLUSH_FD),
+            (their_debug.as_raw_fd(), DEBUG_FD),
         ];
         let parent = std::process::id();
         // SAFETY: only async-signal-safe calls (signal-safety(7)) run between fork and exec: prctl, getppid, _exit, fcntl, dup2.
@@ -97,7 +102,7 @@ impl Spec {
             python: self.python.clone(),
             source,
         })?;
-        drop((channel, pipe, flush_read));
+        drop((channel, pipe, flush_read, their_debug));
         // The bundle is larger than a pipe's buffer: it is written by a thread of its own, which ends with the reader.
         std::thread::spawn(move || {
             if let Err(error) = std::fs::File::from(bundle_write).write_all(&bundle) {
@@ -107,6 +112,7 @@ impl Spec {
         Ok(Interpreter::new(
             child,
             ours,
+            our_debug,
             flush_write,
             out_read,
             err_read,
@@ -114,7 +120,7 @@ impl Spec {
     }
 }
 
-fn in_child(inherited: [(i32, i32); 3], parent: u32) -> io::Result<()> {
+fn in_child(inherited: [(i32, i32); 4], parent: u32) -> io::Result<()> {
     let check = |result: i32| {
         if result < 0 {
             Err(io::Error::last_os_error())
@@ -129,7 +135,7 @@ fn in_child(inherited: [(i32, i32); 3], parent: u32) -> io::Result<()> {
             libc::_exit(1); // the front ended before prctl: no signal will come
         }
         // out of the way of their final numbers first; the copies made here close on exec
-        let mut copies = [0; 3];
+        let mut copies = [0; 4];
         for (copy, (fd, _)) in copies.iter_mut().zip(inherited) {
             *copy = check(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10))?;
         }

@@ -20,9 +20,9 @@ use wire::Channel;
 #[serde(default)]
 pub(crate) struct Envelope {
     #[serde(deserialize_with = "or_default")]
-    op: String,
+    pub op: String,
     #[serde(deserialize_with = "or_default")]
-    id: u64,
+    pub id: u64,
     #[serde(rename = "type", deserialize_with = "or_default")]
     kind: String,
     #[serde(deserialize_with = "or_default")]
@@ -45,6 +45,8 @@ pub(crate) struct Envelope {
     executable: String,
     #[serde(deserialize_with = "or_default")]
     error: String,
+    #[serde(deserialize_with = "or_default")]
+    debugger: bool,
 }
 
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -62,6 +64,7 @@ impl Kernel {
         match event {
             Event::Text(stream, text) => self.publish_text(stream, &text),
             Event::Frame(frame) => self.frame(frame),
+            Event::Debug(frame) => self.debugger_said(frame),
             Event::Exit(exit) => self.died(exit),
         }
     }
@@ -104,6 +107,7 @@ impl Kernel {
                 self.greeting = Some(Greeting {
                     python: envelope.python,
                     version: envelope.version,
+                    debugger: envelope.debugger,
                 });
                 self.satisfy_curiosity();
             }

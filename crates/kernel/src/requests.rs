@@ -16,7 +16,7 @@ use wire::Inbox;
 use wire::Incoming;
 
 /// More waiting requests than this are refused: a client that does not wait for replies must not fill our memory.
-const MOST_WAITING: usize = 10_000;
+pub(crate) const MOST_WAITING: usize = 10_000;
 /// Within this time a request may have been meant for the kernel that had our ports before.
 const JUST_BORN: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -38,6 +38,7 @@ impl Kernel {
             }
             (_, "connect_request") => self.answer(&request, &self.setup.connect.clone()),
             (Channel::Control, "usage_request") => self.ask_usage(request),
+            (Channel::Control, "debug_request") => self.debug_request(request),
             (Channel::Control, kind) => {
                 let text =
                     format!("{kind:?} is not answered on the control channel by this kernel");
@@ -72,6 +73,7 @@ impl Kernel {
 
     /// Hands the next waiting request to the agent, if it is free.
     pub(crate) async fn pump(&mut self, inbox: &mut Inbox) {
+        self.pump_debugger();
         if let Some(closing) = self.closing.take() {
             if closing.aborts_queue() {
                 // Only what the client sent before it can have seen the error is aborted: let it arrive, then answer.

@@ -4,6 +4,7 @@ use crate::Setup;
 use crate::cell::Cell;
 use crate::cell::Closing;
 use crate::death::Life;
+use crate::debug::Debug;
 use crate::measure::Slot;
 use crate::measure::Usage;
 use bytes::Bytes;
@@ -47,6 +48,7 @@ pub struct Kernel {
     /// Other requests that the agent is answering, by number.
     pub(crate) forwarded: HashMap<u64, Incoming>,
     pub(crate) last_id: u64,
+    pub(crate) debug: Debug,
     /// Header of the request that text of the pipes belongs to: the last one that the agent was given.
     pub(crate) text_parent: Option<Bytes>,
     pub(crate) execution_count: u64,
@@ -86,6 +88,7 @@ impl Kernel {
             closing: None,
             forwarded: HashMap::new(),
             last_id: 0,
+            debug: Debug::default(),
             text_parent: None,
             execution_count: 1,
             meter: Slot::Absent,

@@ -6,7 +6,8 @@ import time
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from .channel import _exit, dumps
+from .channel import _exit
+from .frames import dumps
 from .replies import check_execute, error_reply, text_of
 
 log = logging.getLogger("rust_hygiene")

@@ -6,7 +6,8 @@ import os
 from .answers import Answers
 from .asking import Asking
 from .cells import Cells
-from .channel import ChannelClosed, _exit, dumps
+from .channel import _exit
+from .frames import ChannelClosed, dumps
 from .replies import Request, error_reply, text_of
 from .serve import Server
 from .session import Session, Socket
@@ -33,6 +34,7 @@ class IPythonKernel(Cells, Answers, Asking):
         self.iopub_socket = Socket(self, "iopub")
         self.shell_socket = self.stdin_socket = self.control_socket = Socket(self, "shell")
         self.later = None
+        self.modules_at_start = []
         self.server = Server(channel, self.readable)
         self.shell = None
         self.facts = None

@@ -11,7 +11,8 @@ log = logging.getLogger("rust_hygiene")
 def run(config, keep_compiled):
     """Makes the shell, says `ready`, and serves the front until it says `exit` or is gone."""
     gc.disable()  # nothing to collect while modules are loaded
-    from .channel import Channel, ChannelClosed
+    from .channel import Channel
+    from .frames import ChannelClosed
 
     channel = Channel(config["channel_fd"])
     try:
@@ -53,7 +54,7 @@ def _serve(config, channel, keep_compiled):
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     stdout, stderr = sys.stdout, sys.stderr = pair(channel.settle)
     channel.flushers[:] = [stdout.flush, stderr.flush]
-    _flush_on_request(config["flush_fd"], channel.flushers)
+    _serve_side_requests(kernel, config["flush_fd"], config["debug_fd"])
 
     from IPython.paths import get_ipython_dir
 
@@ -79,6 +80,7 @@ def _serve(config, channel, keep_compiled):
     sys.path.insert(
         0, ""
     )  # only now: a file beside the notebook must not stand for a module of the library while we load
+    kernel.modules_at_start = list(sys.modules)
     run_startup(shell, traits)
     gc.freeze()  # what start-up made stays: no collection need look at it
     gc.enable()
@@ -109,14 +111,32 @@ def _serve(config, channel, keep_compiled):
     _leave(shell)
 
 
-def _flush_on_request(fd, flushers):
-    """A thread that gives out text without a line end when the front asks, a few times a second while a cell runs."""
+def _serve_side_requests(kernel, flush_fd, debug_fd):
+    """A thread for what must not wait for a cell: it gives out text without a line end when the front asks, a few times a second
+    while a cell runs, and starts the debugger with the first request for it."""
     import _thread
+    import select
 
-    os.set_inheritable(fd, False)
+    os.set_inheritable(flush_fd, False)
+    os.set_inheritable(debug_fd, False)
+    flushers = kernel.channel.flushers
+    poll = select.poll()
+    poll.register(flush_fd, select.POLLIN)
+    poll.register(debug_fd, select.POLLIN)
 
     def serve():
-        while os.read(fd, 4096):
+        while True:
+            ready = dict(poll.poll())
+            if debug_fd in ready:
+                poll.unregister(debug_fd)
+                if ready[debug_fd] & select.POLLIN:
+                    from . import debugging
+
+                    debugging.start(kernel, debug_fd)
+            if flush_fd not in ready:
+                continue
+            if not os.read(flush_fd, 4096):
+                return
             for flush in flushers:
                 try:
                     flush()
