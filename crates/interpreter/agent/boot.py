@@ -18,7 +18,7 @@ def _is_there(package):
         try:
             spec = finder.find_spec(package, None)
         except Exception:
-            continue
+            return False
         if spec is not None:
             return spec.loader is not None
     return False

@@ -207,6 +207,7 @@ impl Interpreter {
                 self.pipes.iter_mut().for_each(Pipe::watch);
             }
             let end_at = self.channel.end_at;
+            let debug_end = self.debug.end_at.filter(|_| self.debugs);
             let [out, err] = &self.pipes;
             tokio::select! {
                 biased;
@@ -226,6 +227,11 @@ impl Interpreter {
                     self.channel.end_at = None;
                     self.given_up = true;
                     self.signal(Signal::SIGKILL);
+                }
+                () = tokio::time::sleep_until(debug_end.unwrap_or(not_before)), if debug_end.is_some() => {
+                    // only now: mostly it is the child that ends, and that says more
+                    self.debug.end_at = None;
+                    self.ready.push_back(Event::Debug(None));
                 }
                 status = self.child.wait() => {
                     let exit = match status {
@@ -260,10 +266,8 @@ impl Interpreter {
 
     fn take_debug(&mut self) {
         self.debug.write();
-        if let Some(frame) = self.debug.read(&mut false) {
+        while let Some(frame) = self.debug.read(&mut false) {
             self.ready.push_back(Event::Debug(Some(frame)));
-        } else if !self.debug.open {
-            self.ready.push_back(Event::Debug(None));
         }
     }
 

@@ -210,6 +210,8 @@ class Cells:
     def on_sigint(self, signum, frame):
         """SIGINT: ends the cell in hand, and nothing else."""
         if self.in_user_code:
+            if self.debugger is not None:
+                self.debugger.interrupted(frame)
             task = self._cell_task if _is_in_loop(frame) else None
             self.channel.guard_signal(lambda: self._interrupt(task))
         elif self._handling or self._cell_task is not None or self.channel.readable_now():

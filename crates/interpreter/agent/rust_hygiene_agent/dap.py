@@ -1,14 +1,16 @@
 """The Debug Adapter Protocol over TCP: a conversation with debugpy's adapter.
 
-One thread uses it. Events are handed on as they come, also while an answer is awaited.
+One thread uses it; `ask_later` alone may be called from another. Events are handed on as they come, also while an answer is awaited.
 """
 
 import json
+import select
 import socket
+import threading
 
 # Numbers of our own requests, beside those of the client, which begin at small ones.
 _OWN = 1 << 40
-_PATIENCE_S = 30.0  # to connect and to take a request; an answer may take any time
+_PATIENCE_S = 30.0  # to connect
 
 
 class Disconnected(Exception):
@@ -21,6 +23,7 @@ class Adapter:
     def __init__(self, address, on_event):
         try:
             self.socket = socket.create_connection(address, _PATIENCE_S)
+            self.socket.settimeout(None)
         except OSError as error:
             raise Disconnected(f"debugpy's adapter cannot be reached: {error}") from error
         self._on_event = on_event
@@ -28,6 +31,7 @@ class Adapter:
         self._answers = {}  # number of a request that was sent: its answer, or None
         self._callbacks = {}
         self._last = _OWN
+        self._writing = threading.Lock()
 
     def close(self):
         """Ends the connection."""
@@ -66,27 +70,24 @@ class Adapter:
             self.receive()
         return self._answers.pop(number)
 
-    def forget(self, request):
-        """Gives an answer up."""
-        self._answers.pop(request["seq"], None)
-
     def _write(self, message):
         body = json.dumps(message, allow_nan=False).encode()
-        self.socket.settimeout(_PATIENCE_S)
         try:
-            self.socket.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            with self._writing:
+                self.socket.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         except OSError as error:
             raise Disconnected(f"debugpy's adapter takes no requests: {error}") from error
 
     # ------------------------------------------------------------------ what comes
 
-    def receive(self):
+    def receive(self, patience=None):
         """Waits for bytes and hands on the messages that they make whole."""
-        self.socket.settimeout(None)
         try:
+            if patience is not None and not select.select([self.socket], [], [], max(patience, 0))[0]:
+                raise OSError("it does not answer")
             piece = self.socket.recv(1 << 16)
         except OSError as error:
-            raise Disconnected(f"debugpy's adapter is gone: {error}") from error
+            raise Disconnected(f"debugpy's adapter cannot be heard: {error}") from error
         if not piece:
             raise Disconnected("debugpy's adapter has closed the connection")
         self._received += piece

@@ -9,6 +9,8 @@ import logging
 import os
 import re
 import sys
+import threading
+import time
 from importlib.util import find_spec
 
 from .compiler import SEED, cell_file, cell_folder
@@ -24,6 +26,8 @@ _NOT_THE_USERS = re.compile(
     r"|get_ipython|debugpy|exit|quit|In|Out|_oh|_dh|_{1,3}|_\d.*|_i.*",
     re.DOTALL,
 )
+_UNWIND_S = 5.0  # for an interrupt to get out of debugpy's code
+_ATTACH_S = 60.0  # debugpy that has ended by a mistake never answers
 # What the agent itself may load after its start.
 _LOADED_LATER = ("IPython", "asyncio")
 _PRESENT = f"__import__({__name__!r}, None, None, ['present']).present({{}})"
@@ -46,7 +50,7 @@ class Debugger:
         self._address = None  # of the adapter, once debugpy listens
         self.adapter = None  # the connection, while a session lasts
         self._initialized = False
-        self._breakpoints = {}
+        self._breakpoints = {}  # path: what the client asked for, and where debugpy put them
         self._stopped = set()
         self._variables = None
         self._removed = None
@@ -108,8 +112,9 @@ class Debugger:
         self._initialized = False
         self.adapter.send(message)
         # The adapter answers once the configuration is done, which the client, for its part, says before it runs a cell.
+        end = time.monotonic() + _ATTACH_S
         while not self._initialized and not self.adapter.is_answered(message):
-            self.adapter.receive()
+            self.adapter.receive(end - time.monotonic())
         if self._initialized:
             self.adapter.ask(self.adapter.own("configurationDone"))
         return self.adapter.answer(message)
@@ -138,7 +143,7 @@ class Debugger:
             "tmpFilePrefix": cell_folder() + os.sep,
             "tmpFileSuffix": ".py",
             "breakpoints": [
-                {"source": source, "breakpoints": points} for source, points in self._breakpoints.items()
+                {"source": source, "breakpoints": points} for source, (_, points) in self._breakpoints.items()
             ],
             "stoppedThreads": sorted(self._stopped),
             "richRendering": True,
@@ -156,16 +161,29 @@ class Debugger:
         return _success(message, {"sourcePath": path})
 
     def _do_setBreakpoints(self, message, arguments):
-        path, wanted = arguments["source"]["path"], arguments["breakpoints"]
+        path = field(field(arguments, "source", dict), "path", str)
+        wanted = field(arguments, "breakpoints", list)
+        for point in wanted:
+            field(point, "line", int)  # debugpy ends at the sight of one without
         reply = self._forward(message)
         if reply.get("success"):
             # debugpy may have put them on other lines
             wanted = [{"line": point["line"]} for point in reply["body"]["breakpoints"] if "line" in point]
-        self._breakpoints[path] = wanted
+        self._breakpoints[path] = arguments, wanted
+        return reply
+
+    def _do_continue(self, message, arguments):
+        stopped, self._stopped = (
+            self._stopped,
+            set(),
+        )  # the event that says so may come after the next question
+        reply = self._forward(message)
+        if not reply.get("success"):
+            self._stopped |= stopped
         return reply
 
     def _do_source(self, message, arguments):
-        path = arguments["source"]["path"]
+        path = field(field(arguments, "source", dict), "path", str)
         try:
             with open(path, encoding="utf-8", errors="replace", newline="") as file:
                 return _success(message, {"content": file.read()})
@@ -239,6 +257,33 @@ class Debugger:
         reply = self._forward(self.adapter.own("setExpression", wanted))
         return {**reply, "request_seq": message["seq"], "command": message["command"]}
 
+    # ------------------------------------------------------------------ interrupts
+
+    def interrupted(self, frame):
+        """An interrupt is about to be raised in this frame of the main thread. Called by its signal handler.
+
+        Raised where debugpy lets the thread stand it ends the cell, but then debugpy believes that the thread still stands, and Python
+        has dropped its trace function. Both is put right.
+        """
+        if self.adapter is not None and _stands(frame):
+            trace = sys.gettrace()
+            # any answer will do to call our thread
+            self.adapter.ask_later(self.adapter.own("threads"), lambda reply: self._put_right(trace))
+
+    def _put_right(self, trace):
+        main = threading.main_thread().ident
+        end = time.monotonic() + _UNWIND_S
+        while _stands(sys._current_frames().get(main)) and time.monotonic() < end:
+            time.sleep(0.001)
+        self._stopped = set()
+        # Within debugpy: its adapter would wait for a thread that really goes on.
+        import pydevd_tracing
+        from _pydevd_bundle.pydevd_api import PyDevdAPI
+
+        PyDevdAPI().request_resume_thread("*")
+        if trace is not None:
+            pydevd_tracing.set_trace_to_threads(trace, thread_idents=[main], create_dummy_thread=False)
+
     # ------------------------------------------------------------------ the session
 
     def _start(self):
@@ -254,6 +299,15 @@ class Debugger:
                 pydevd_tracing.SetTrace(None)
         self.adapter = Adapter(self._address, self._happened)
         self._keep_empty_lines()
+
+    def take_events(self):
+        """Takes what the adapter says unasked."""
+        try:
+            self.adapter.receive()
+        except Disconnected as error:
+            log.warning("the debugger has stopped: %s", text_of(error))
+            self.lost()
+            self._publish({"type": "event", "seq": 0, "event": "terminated"})
 
     def lost(self):
         """The session is over."""
@@ -327,8 +381,24 @@ class _Refused(Exception):
     """A request that cannot be answered now; its text says why."""
 
 
+def _stands(frame):
+    """True if debugpy lets a thread with this frame stand, except where it evaluates an expression for the client meanwhile."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.endswith("pydevd_vars.py") and code.co_name == "evaluate_expression":
+            return False
+        if code.co_filename.endswith("pydevd.py") and code.co_name == "do_wait_suspend":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _require_debugpy():
-    if "debugpy" not in sys.modules and find_spec("debugpy") is None:
+    try:
+        there = sys.modules.get("debugpy") is not None or find_spec("debugpy") is not None
+    except (ImportError, ValueError):
+        there = False
+    if not there:
         raise _Refused(
             f"debugpy is not installed for {sys.executable}; install it with: {sys.executable} -m pip install debugpy"
         )

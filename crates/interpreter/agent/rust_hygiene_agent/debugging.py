@@ -5,13 +5,10 @@ an answer gets out. debugpy is told to leave it alone, for it must go on when al
 """
 
 import json
-import logging
 import select
 import threading
 
 from .frames import ChannelClosed, Frames, dumps
-
-log = logging.getLogger("rust_hygiene")
 
 
 def leave_alone(thread):
@@ -45,27 +42,20 @@ class DebugChannel(Frames):
 
 
 def _serve(kernel, fd):
-    from .dap import Disconnected
     from .debugger import Debugger
 
     front = DebugChannel(fd)
-    debugger = Debugger(kernel, lambda event: front.send({"op": "event"}, event))
+    debugger = kernel.debugger = Debugger(kernel, lambda event: front.send({"op": "event"}, event))
     try:
         while True:
-            waiting = [front.socket] if debugger.adapter is None else [front.socket, debugger.adapter.socket]
+            waiting = [front.socket] if debugger.adapter is None else [debugger.adapter.socket, front.socket]
             ready = [front.socket] if front.has_pending else _readable(waiting)
-            if front.socket in ready:
-                envelope, sections = front.receive()
-                reply = _answer(debugger, bytes(sections[0]))
-                front.send({"op": "reply", "id": envelope["id"]}, reply)
-            elif ready:
-                try:
-                    debugger.adapter.receive()
-                except Disconnected as error:
-                    log.warning("the debugger has stopped: %s", error)
-                    debugger.lost()
-                    front.send({"op": "event"}, {"type": "event", "seq": 0, "event": "terminated"})
-    except ChannelClosed:
+            if ready[0] is not front.socket:  # first what has happened, then the questions about it
+                debugger.take_events()
+                continue
+            envelope, sections = front.receive()
+            front.send({"op": "reply", "id": envelope["id"]}, _answer(debugger, bytes(sections[0])))
+    except (ChannelClosed, OSError):
         pass  # the front is gone, and with it this process; or a cell has closed the channel
 
 

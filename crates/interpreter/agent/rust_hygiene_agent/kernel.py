@@ -35,6 +35,7 @@ class IPythonKernel(Cells, Answers, Asking):
         self.shell_socket = self.stdin_socket = self.control_socket = Socket(self, "shell")
         self.later = None
         self.modules_at_start = []
+        self.debugger = None
         self.server = Server(channel, self.readable)
         self.shell = None
         self.facts = None
