@@ -243,23 +243,16 @@ def test_a_stop_at_an_exception(kernel, debugger):
 
 def test_libraries_are_entered_or_not(kernel, idle):
     """`justMyCode` decides. The library must not be one that the kernel itself has loaded."""
-    code = "import colorsys\ncolorsys.rgb_to_hls(0, 0, 1)\n"
-    entered = []
-    for just_my_code in (False, True):
+    code = "import graphlib\ngraphlib.TopologicalSorter()\ndone = True\n"
+    for just_my_code, expected in ((False, ("__init__", "<module>")), (True, ("<module>",))):
         idle.start(justMyCode=just_my_code)
         cell = idle.run(code, 2)
         idle.stops("breakpoint")
         idle.do("stepIn", threadId=1)
-        kernel.pump_for(0.5)  # without the library the next stop, if any, is the end of the cell
-        stopped = [
-            m for m in kernel.unread["iopub"] if m.type == "debug_event" and m.content["event"] == "stopped"
-        ]
-        entered.append([frame["name"] for frame in idle.frames()] if stopped else [])
-        idle.drop_events()
+        assert tuple(name for name, _ in where(idle.stops("step"))) == expected
         idle.stop()
         assert kernel.collect(cell).status == "ok"
-    assert entered[0] == ["rgb_to_hls", "<module>"]
-    assert "rgb_to_hls" not in entered[1]
+    idle.drop_events()
 
 
 # ---------------------------------------------------------------------- variables
@@ -290,12 +283,22 @@ def test_the_rich_form_of_a_variable(kernel, debugger):
     assert debugger.ask("richInspectVariables", variableName="no name")["success"] is False
 
 
+LOCAL = "from IPython.display import HTML\ndef f():\n    page, word = HTML('<i>local</i>'), 'it\\'s'\n    return page\nf();\n"
+
+
 def test_the_rich_form_of_a_local_variable(kernel, debugger):
-    code = "from IPython.display import HTML, Image\ndef f():\n    page, word = HTML('<i>local</i>'), 'it\\'s'\n    return page\nf();\n"
-    cell = debugger.run(code, 4)
+    cell = debugger.run(LOCAL, 4)
     frame = debugger.stops("breakpoint")[0]
     body = debugger.do("richInspectVariables", variableName="page", frameId=frame["id"])
     assert body["data"]["text/html"] == "<i>local</i>"
+    debugger.go_on()
+    assert kernel.collect(cell).status == "ok"
+
+
+@ours
+def test_the_rich_form_of_awkward_local_variables(kernel, debugger):
+    cell = debugger.run(LOCAL, 4)
+    frame = debugger.stops("breakpoint")[0]
     body = debugger.do("richInspectVariables", variableName="word", frameId=frame["id"])
     assert body["data"] == {"text/plain": '"it\'s"'}
     body = debugger.do("richInspectVariables", variableName="absent", frameId=frame["id"])
@@ -454,6 +457,7 @@ def test_a_debugger_may_be_started_while_a_cell_runs(kernel, idle):
     idle.drop_events()
 
 
+@ours
 def test_an_interrupt_ends_a_cell_that_stands(kernel, debugger):
     cell = debugger.run("import time\nfor i in range(3):\n    time.sleep(0)\n", 3)
     debugger.stops("breakpoint")
@@ -671,6 +675,7 @@ def test_a_cell_that_closes_the_debuggers_descriptor(start_kernel):
     client = Client(kernel)
     client.start()
     kernel.execute_ok("import os\nos.close(6)")
-    content = client.ask("debugInfo")
-    assert content["success"] in (True, False)
+    for _ in range(2):
+        content = client.ask("debugInfo")
+        assert content["success"] is False and "restart the kernel" in content["message"]
     assert kernel.execute_ok("print('alive')").stdout == "alive\n"

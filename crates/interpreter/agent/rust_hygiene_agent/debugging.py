@@ -56,7 +56,8 @@ def _serve(kernel, fd):
             envelope, sections = front.receive()
             front.send({"op": "reply", "id": envelope["id"]}, _answer(debugger, bytes(sections[0])))
     except (ChannelClosed, OSError):
-        pass  # the front is gone, and with it this process; or a cell has closed the channel
+        # The front is gone, and with it this process; or a cell has closed the channel, and the number may be another file's by now.
+        front.socket.detach()
 
 
 def _answer(debugger, content):
