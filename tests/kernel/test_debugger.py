@@ -219,6 +219,24 @@ def test_a_breakpoint_in_a_thread(kernel, debugger):
     assert kernel.collect(cell).status == "ok"
 
 
+@ours
+def test_child_processes_run_as_without_a_debugger(kernel, debugger):
+    code = (
+        "import multiprocessing, subprocess, sys\n"
+        "def double(x):\n"
+        "    return 2 * x\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool:\n"
+        "    print(pool.map(double, [1, 2]))\n"
+        "print(subprocess.run([sys.executable, '-c', 'print(3)'], stdout=subprocess.PIPE, text=True).stdout)\n"
+        "double(1)\n"
+    )
+    cell = debugger.run(code, 3)
+    assert where(debugger.stops("breakpoint")) == [("double", 3), ("<module>", 7)]
+    kernel.wait_for_stream(cell, "[2, 4]\n3\n")
+    debugger.go_on()
+    assert kernel.collect(cell).result == "2"
+
+
 def test_a_running_cell_is_paused(kernel, debugger):
     cell = kernel.start("print('running', flush=True)\nwait = True\nwhile wait:\n    pass\n")
     kernel.wait_for_stream(cell, "running\n")

@@ -24,6 +24,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "compat.py",
     "compiler.py",
     "dap.py",
+    "debug_session.py",
     "debugger.py",
     "debugging.py",
     "describe.py",

@@ -19,8 +19,9 @@ use wire::Outbox;
 
 /// While a cell runs, its text without a line end is fetched this often, as ipykernel does.
 const FLUSH: Duration = Duration::from_millis(200);
-/// A `kernel_info_request` waits this long for Python to say its version.
-pub(crate) const GREETING: Duration = Duration::from_millis(60);
+/// A `kernel_info_request` waits this long for Python to say its version and whether it has a debugger: some 20 ms, more where
+/// its files come from a cold disk.
+pub(crate) const GREETING: Duration = Duration::from_millis(500);
 /// Everything queued for clients is given this long at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 

@@ -9,12 +9,11 @@ import logging
 import os
 import re
 import sys
-import threading
 import time
-from importlib.util import find_spec
 
 from .compiler import SEED, cell_file, cell_folder
-from .dap import Adapter, Disconnected
+from .dap import Disconnected
+from .debug_session import DebugSession, Refused, import_debugpy, require_debugpy
 from .replies import error_reply, field, text_of
 from .shell import _base64_images
 
@@ -26,10 +25,7 @@ _NOT_THE_USERS = re.compile(
     r"|get_ipython|debugpy|exit|quit|In|Out|_oh|_dh|_{1,3}|_\d.*|_i.*",
     re.DOTALL,
 )
-_UNWIND_S = 5.0  # for an interrupt to get out of debugpy's code
 _ATTACH_S = 60.0  # debugpy that has ended by a mistake never answers
-# What the agent itself may load after its start.
-_LOADED_LATER = ("IPython", "asyncio")
 _PRESENT = f"__import__({__name__!r}, None, None, ['present']).present({{}})"
 _presented = []  # what `present` has made for the request in hand
 
@@ -41,19 +37,8 @@ def present(value):
     _presented[:] = [get_ipython().display_formatter.format(value)]
 
 
-class Debugger:
-    """The state of a debugging session. `publish` takes events for the client."""
-
-    def __init__(self, kernel, publish):
-        self._kernel = kernel
-        self._publish = publish
-        self._address = None  # of the adapter, once debugpy listens
-        self.adapter = None  # the connection, while a session lasts
-        self._initialized = False
-        self._breakpoints = {}  # path: what the client asked for, and where debugpy put them
-        self._stopped = set()
-        self._variables = None
-        self._removed = None
+class Debugger(DebugSession):
+    """Answers one request after the other."""
 
     # ------------------------------------------------------------------ requests
 
@@ -76,7 +61,7 @@ class Debugger:
         except (KeyError, TypeError, ValueError) as error:
             text = f"bad arguments of {command!r}: {type(error).__name__}: {text_of(error)}"
             return _failure(message, "ValueError", text)
-        except _Refused as error:
+        except Refused as error:
             return _failure(message, "DebuggerError", text_of(error))
         except Disconnected as error:
             self.lost()
@@ -84,11 +69,6 @@ class Debugger:
         except BaseException as error:
             log.debug("debug_request %s failed", command, exc_info=True)
             return _failure(message, type(error).__name__, text_of(error))
-
-    def _forward(self, message):
-        if self.adapter is None:
-            raise _Refused("the debugger is not running: it starts with the request 'initialize'")
-        return self.adapter.ask(message)
 
     def _do_initialize(self, message, arguments):
         if self.adapter is None:
@@ -135,7 +115,7 @@ class Debugger:
             self.lost()
 
     def _do_debugInfo(self, message, arguments):
-        _require_debugpy()
+        require_debugpy()
         body = {
             "isStarted": self.adapter is not None,
             "hashMethod": "Murmur2",
@@ -155,7 +135,7 @@ class Debugger:
     def _do_dumpCell(self, message, arguments):
         code = field(arguments, "code", str)
         path = cell_file(code)
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
         with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
             file.write(code)
         return _success(message, {"sourcePath": path})
@@ -204,7 +184,7 @@ class Debugger:
     # ------------------------------------------------------------------ variables
 
     def _do_inspectVariables(self, message, arguments):
-        _import_debugpy()
+        import_debugpy()
         from .variables import Variables
 
         self._variables = Variables(self._kernel.shell.user_ns)
@@ -214,7 +194,7 @@ class Debugger:
         if self._stopped:
             return _with_users_variables(self._forward(message))
         if self._variables is None:
-            raise _Refused("nothing is stopped and nothing was inspected: 'inspectVariables' comes first")
+            raise Refused("nothing is stopped and nothing was inspected: 'inspectVariables' comes first")
         reference = field(arguments, "variablesReference", int)
         return _with_users_variables(_success(message, {"variables": self._variables.inside(reference)}))
 
@@ -256,162 +236,6 @@ class Debugger:
         }
         reply = self._forward(self.adapter.own("setExpression", wanted))
         return {**reply, "request_seq": message["seq"], "command": message["command"]}
-
-    # ------------------------------------------------------------------ interrupts
-
-    def interrupted(self, frame):
-        """An interrupt is about to be raised in this frame of the main thread. Called by its signal handler.
-
-        Raised where debugpy lets the thread stand it ends the cell, but then debugpy believes that the thread still stands, and Python
-        has dropped its trace function. Both is put right.
-        """
-        if self.adapter is not None and _stands(frame):
-            trace = sys.gettrace()
-            # any answer will do to call our thread
-            self.adapter.ask_later(self.adapter.own("threads"), lambda reply: self._put_right(trace))
-
-    def _put_right(self, trace):
-        main = threading.main_thread().ident
-        end = time.monotonic() + _UNWIND_S
-        while _stands(sys._current_frames().get(main)) and time.monotonic() < end:
-            time.sleep(0.001)
-        self._stopped = set()
-        # Within debugpy: its adapter would wait for a thread that really goes on.
-        import pydevd_tracing
-        from _pydevd_bundle.pydevd_api import PyDevdAPI
-
-        PyDevdAPI().request_resume_thread("*")
-        if trace is not None:
-            pydevd_tracing.set_trace_to_threads(trace, thread_idents=[main], create_dummy_thread=False)
-
-    # ------------------------------------------------------------------ the session
-
-    def _start(self):
-        os.makedirs(cell_folder(), mode=0o700, exist_ok=True)
-        if self._address is None:
-            try:
-                self._address = _import_debugpy().listen(("127.0.0.1", 0))
-            except (OSError, RuntimeError) as error:  # there is no port, or a cell has called it
-                raise _Refused(f"debugpy cannot be started: {text_of(error)}") from error
-            if sys.gettrace() is not None:  # it traces the thread that starts it too
-                import pydevd_tracing
-
-                pydevd_tracing.SetTrace(None)
-        self.adapter = Adapter(self._address, self._happened)
-        self._keep_empty_lines()
-
-    def take_events(self):
-        """Takes what the adapter says unasked."""
-        try:
-            self.adapter.receive()
-        except Disconnected as error:
-            log.warning("the debugger has stopped: %s", text_of(error))
-            self.lost()
-            self._publish({"type": "event", "seq": 0, "event": "terminated"})
-
-    def lost(self):
-        """The session is over."""
-        if self.adapter is None:
-            return
-        self.adapter.close()
-        self.adapter = None
-        self._breakpoints = {}
-        self._stopped = set()
-        if self._removed is not None:
-            transforms, place, transform = self._removed
-            transforms.insert(min(place, len(transforms)), transform)
-            self._removed = None
-
-    def _keep_empty_lines(self):
-        """Breakpoints have line numbers, so IPython must not cut the empty lines at the begin of a cell."""
-        transforms = self._kernel.shell.input_transformer_manager.cleanup_transforms
-        for place, transform in enumerate(transforms):
-            if getattr(transform, "__name__", "") == "leading_empty_lines":
-                self._removed = transforms, place, transforms.pop(place)
-                return
-
-    def _setting(self, name, default):
-        """A trait of ipykernel's kernel, from the configuration or the command line."""
-        config = self._kernel.shell.config
-        for section in ("IPythonKernel", "IPKernel", "Kernel"):
-            if section in config and name in config[section]:
-                value = config[section][name]
-                return value if isinstance(value, bool) else str(value).lower() in ("true", "1")
-        return default
-
-    def _rules(self):
-        """What is not stopped in nor shown: the agent, and what was loaded with it."""
-        paths = {"<rust-hygiene>/**", "<string>"}
-        for name in self._kernel.modules_at_start:
-            path = getattr(sys.modules.get(name), "__file__", None)
-            if isinstance(path, str):
-                paths.add(path)
-        for package in _LOADED_LATER:
-            paths.update(f"{folder}/**" for folder in find_spec(package).submodule_search_locations)
-        return [{"path": path, "include": False} for path in sorted(paths)]
-
-    def _happened(self, event):
-        """Takes an event of the adapter."""
-        kind, body = event.get("event"), event.get("body") or {}
-        if kind == "initialized":
-            self._initialized = True
-        elif kind == "stopped":
-            self._stopped.add(body.get("threadId"))
-            if body.get("allThreadsStopped"):
-                self.adapter.ask_later(
-                    self.adapter.own("threads"), lambda reply: self._all_stopped(event, reply)
-                )
-                return
-        elif kind == "continued":
-            if body.get("allThreadsContinued", True):
-                self._stopped = set()
-            else:
-                self._stopped.discard(body.get("threadId"))
-        self._publish(event)
-
-    def _all_stopped(self, event, reply):
-        """The client learns that all threads are stopped once we know which they are."""
-        for thread in (reply.get("body") or {}).get("threads", ()):
-            if thread.get("name") != "IPythonHistorySavingThread":
-                self._stopped.add(thread["id"])
-        self._publish(event)
-
-
-class _Refused(Exception):
-    """A request that cannot be answered now; its text says why."""
-
-
-def _stands(frame):
-    """True if debugpy lets a thread with this frame stand, except where it evaluates an expression for the client meanwhile."""
-    while frame is not None:
-        code = frame.f_code
-        if code.co_filename.endswith("pydevd_vars.py") and code.co_name == "evaluate_expression":
-            return False
-        if code.co_filename.endswith("pydevd.py") and code.co_name == "do_wait_suspend":
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _require_debugpy():
-    try:
-        there = sys.modules.get("debugpy") is not None or find_spec("debugpy") is not None
-    except (ImportError, ValueError):
-        there = False
-    if not there:
-        raise _Refused(
-            f"debugpy is not installed for {sys.executable}; install it with: {sys.executable} -m pip install debugpy"
-        )
-
-
-def _import_debugpy():
-    _require_debugpy()
-    # It warns that nothing stops in the modules that Python has frozen, such as `os`. Without them Python starts later.
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    import debugpy
-    from debugpy.server import api  # noqa: F401  (makes pydevd importable)
-
-    return debugpy
 
 
 def _success(message, body=None):
