@@ -7,6 +7,7 @@ import json
 import select
 import socket
 import threading
+import time
 
 # Numbers of our own requests, beside those of the client, which begin at small ones.
 _OWN = 1 << 40
@@ -32,6 +33,15 @@ class Adapter:
         self._callbacks = {}
         self._last = _OWN
         self._writing = threading.Lock()
+
+    def wait_for_end(self, patience):
+        """Waits until the adapter closes the connection."""
+        end = time.monotonic() + patience
+        try:
+            while True:
+                self.receive(end - time.monotonic())
+        except Disconnected:
+            pass
 
     def close(self):
         """Ends the connection."""
@@ -63,11 +73,12 @@ class Adapter:
         """True if the answer has come."""
         return self._answers[request["seq"]] is not None
 
-    def answer(self, request):
-        """Waits for the answer to a request that was sent."""
+    def answer(self, request, patience=None):
+        """Waits for the answer to a request that was sent, if need be only for some seconds."""
         number = request["seq"]
+        end = None if patience is None else time.monotonic() + patience
         while self._answers[number] is None:
-            self.receive()
+            self.receive(None if end is None else end - time.monotonic())
         return self._answers.pop(number)
 
     def _write(self, message):
