@@ -14,6 +14,8 @@ PROBES = {probe.name: probe for probe in all_probes()}
 BADGE = "application/vnd.rust-hygiene.cell+json"
 # All runs together, this many at a time; most of a run is waiting.
 _AT_ONCE = 3 * (os.cpu_count() or 2)
+# Some of what ipykernel prints comes from a thread, now within one cell and now within the next.
+_AGAIN = 2
 
 pytestmark = [pytest.mark.ours, pytest.mark.timeout(300)]
 
@@ -32,14 +34,25 @@ def runs(request):
         }
 
 
+def complaints(name, reference, ours):
+    """What differs and is not listed, and what is listed and did not happen."""
+    entries = Listed(listed().get(name, []))
+    unlisted = entries.unlisted(between(reference, ours))
+    return {
+        *(f"not listed in docs/differences.md: {line}" for line in unlisted),
+        *(f"listed, and did not happen: {line}" for line in entries.unmet()),
+    }
+
+
 @pytest.mark.parametrize("name", PROBES)
 def test_what_differs_is_listed_and_what_is_listed_differs(name, runs):
+    """What a kernel does one time and not the next is no difference: a complaint counts if it comes back each time."""
     assert not PROBES[name].missing, f"not installed: {PROBES[name].missing}"
-    found = between(runs[name, REFERENCE].result(), runs[name, KERNEL].result())
-    entries = Listed(listed().get(name, []))
-    unlisted = entries.unlisted(found)
-    assert not unlisted, "not listed in docs/differences.md:\n" + "\n".join(unlisted)
-    assert not entries.unmet(), "listed, and did not happen:\n" + "\n".join(entries.unmet())
+    found = complaints(name, runs[name, REFERENCE].result(), runs[name, KERNEL].result())
+    for _ in range(_AGAIN):
+        if found:
+            found &= complaints(name, *(run(PROBES[name], kernel) for kernel in (REFERENCE, KERNEL)))
+    assert not found, "\n".join(sorted(found))
 
 
 def test_the_list_speaks_of_probes_that_exist():

@@ -135,6 +135,19 @@ OTHERS = {
             "host_virtual_memory": fields({"total": COUNT, "available": COUNT}),
         },
     ),
+    # The Debug Adapter Protocol's own messages. ipykernel leaves fields out of some responses.
+    "debug_reply": fields(
+        {},
+        {
+            "type": {"const": "response"},
+            "request_seq": {"type": "integer"},
+            "success": TRUTH,
+            "command": TEXT,
+            "message": TEXT,
+            "body": OBJECT,
+        },
+    ),
+    "debug_event": fields({"type": {"const": "event"}, "event": TEXT}, {"body": OBJECT}),
     "status": fields({"execution_state": {"enum": ["busy", "idle", "starting"]}}),
     "execute_input": fields({"code": TEXT, "execution_count": COUNT}),
     "stream": fields({"name": {"enum": ["stdout", "stderr"]}, "text": {"type": "string", "minLength": 1}}),
@@ -189,6 +202,7 @@ IOPUB = {
     "comm_open",
     "comm_msg",
     "comm_close",
+    "debug_event",
     "iopub_welcome",
     "shutdown_reply",
 }

@@ -50,6 +50,9 @@ const CELLS = [
   },
 ];
 
+/** A cell for the debugger, and the line that it is to stand on. */
+const STOP = { source: "def f(a, b):\n    total = a + b\n    return total\nprint(f(20, 22))", line: 2 };
+
 const { values: options } = parseArgs({
   options: {
     python: { type: "string" },
@@ -83,6 +86,15 @@ async function visit(person, displayName, badge) {
     await person.theme(`JupyterLab ${theme}`);
     await person.picture(join(options.out, `${theme.toLowerCase()}.png`));
   }
+  await person.toggleDebugger(true);
+  const standing = await person.runTo(STOP.line, STOP.source);
+  const sidebar = await person.debuggerSidebar();
+  await person.picture(join(options.out, "debugger.png"));
+  expect(/\bf\b/.test(sidebar.callstack), `the call stack says: ${sidebar.callstack}`);
+  expect(/a\s+20\s+b\s+22/.test(sidebar.variables), `the variables are: ${sidebar.variables}`);
+  const printed = await person.goOn(standing);
+  expect(/^42$/m.test(printed), `the cell that stood shows: ${printed}`);
+  await person.toggleDebugger(false);
   const pictures = join(options.out, "widgets");
   await mkdir(pictures);
   problems.push(...(await useWidgets(person, displayName, pictures)));

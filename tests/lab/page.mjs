@@ -78,6 +78,43 @@ export class Person {
     await this.idle();
   }
 
+  /** Presses the bug in the notebook's toolbar; the debugger's sidebar opens. */
+  async toggleDebugger(on) {
+    const bug = this.page.locator(".jp-NotebookPanel-toolbar .jp-DebuggerBugButton");
+    await bug.click();
+    await this.page.locator(`.jp-NotebookPanel-toolbar .jp-DebuggerBugButton[aria-pressed="${on}"]`).waitFor();
+  }
+
+  /** Types a cell, clicks a breakpoint beside one of its lines, starts it and waits until it stands there. */
+  async runTo(line, source) {
+    const cells = this.page.locator(".jp-Notebook .jp-CodeCell");
+    const cell = cells.nth((await cells.count()) - 1);
+    await cell.locator(".cm-content").click();
+    await this.page.keyboard.insertText(source);
+    // The first element of a gutter is its spacer.
+    await cell.locator(".cm-breakpoint-gutter .cm-gutterElement").nth(line).click();
+    await this.page.locator(".jp-DebuggerBreakpoints-body .jp-DebuggerBreakpoint").waitFor();
+    await cell.locator(".cm-content").click();
+    await this.page.keyboard.press("Shift+Enter");
+    await this.page.locator(".jp-DebuggerCallstack-body li").first().waitFor();
+    return cell;
+  }
+
+  /** The lines of the call stack, and the variables, as the sidebar shows them. */
+  async debuggerSidebar() {
+    await this.page.locator(".jp-DebuggerVariables-body").getByText("20").first().waitFor();
+    const text = (selector) => this.page.locator(selector).first().innerText();
+    return { callstack: await text(".jp-DebuggerCallstack-body"), variables: await text(".jp-DebuggerVariables-body") };
+  }
+
+  /** Lets a cell that stands go on, and waits for its end; the text below it. */
+  async goOn(cell) {
+    await this.page.getByTitle(/^Continue/).first().click();
+    await cell.locator(".jp-InputPrompt").filter({ hasText: /\[\d+\]/ }).waitFor();
+    await this.#idle();
+    return cell.locator(".jp-OutputArea").innerText();
+  }
+
   /** Switches between "JupyterLab Light" and "JupyterLab Dark". */
   async theme(name) {
     await this.page.evaluate((theme) => window.jupyterapp.commands.execute("apputils:change-theme", { theme }), name);

@@ -43,7 +43,6 @@ SUITES = [
             "tests/test_debugger.py::test_convert_to_long_pathname",  # a function of ipykernel
         ),
         exceptions={
-            "tests/test_debugger.py::*": "the debugger is not there",
             "tests/test_message_spec.py::test_kernel_info_request": "asks for an implementation_version above 2.1",
             "tests/test_kernel.py::test_parent_header_and_ident": "asks for the parent of the control channel, which Python never sees",
         },

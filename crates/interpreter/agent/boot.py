@@ -12,11 +12,24 @@ if sys.path[:1] == [""]:
     del sys.path[0]  # until the shell is made: see main.py
 
 
+def _is_there(package):
+    """Whether it can be imported, without importing anything."""
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(package, None)
+        except Exception:
+            return False
+        if spec is not None:
+            return spec.loader is not None
+    return False
+
+
 def _hello():
     """The first frame on the channel: who speaks. The front answers clients with it while the rest is still loading."""
     clean = {ord(c): " " for c in '"\\\n\r\t'}
     version = sys.version.translate(clean)
-    text = f'{{"op":"hello","python":"{version}","version":"{version.split()[0]}"}}'.encode(
+    debugger = "true" if _is_there("debugpy") else "false"
+    text = f'{{"op":"hello","python":"{version}","version":"{version.split()[0]}","debugger":{debugger}}}'.encode(
         "ascii", "replace"
     )
     os.write(3, b"\xff\x52\x48\xfe" + b"\1\0\0\0" + len(text).to_bytes(8, "little") + text)

@@ -24,10 +24,15 @@ const SOURCES: &[(&str, &str)] = sources![
     "comms.py",
     "compat.py",
     "compiler.py",
+    "dap.py",
+    "debug_session.py",
+    "debugger.py",
+    "debugging.py",
     "describe.py",
     "door.py",
     "facade.py",
     "facts.py",
+    "frames.py",
     "frameworks.py",
     "holders.py",
     "hooks.py",
@@ -48,6 +53,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "stand_in.py",
     "streams.py",
     "subshells.py",
+    "variables.py",
 ];
 
 /// The JSON that the boot code reads: sources, their hash (which names the bytecode cache) and the agent's configuration.

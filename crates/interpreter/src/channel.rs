@@ -46,6 +46,51 @@ impl std::fmt::Debug for Channel {
 }
 
 impl Channel {
+    pub(crate) fn new(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: UnixStream::from_std(socket)?,
+            parser: Parser::default(),
+            out: VecDeque::new(),
+            open: true,
+            end_at: None,
+            scratch: vec![0; 64 << 10].into(),
+        })
+    }
+
+    /// Queues a frame and writes what the socket takes.
+    pub(crate) fn send(&mut self, sections: &[Bytes]) {
+        if !self.open {
+            return;
+        }
+        self.out.push_back(Frame::head(sections));
+        self.out.extend(
+            sections
+                .iter()
+                .filter(|section| !section.is_empty())
+                .cloned(),
+        );
+        self.write();
+    }
+
+    /// Returns when there is something to read, or room for what waits to be written. Never if it is closed.
+    pub(crate) async fn is_ready(&self) {
+        if !self.open {
+            return std::future::pending().await;
+        }
+        let result = if self.out.is_empty() {
+            self.socket.readable().await
+        } else {
+            self.socket
+                .ready(tokio::io::Interest::READABLE | tokio::io::Interest::WRITABLE)
+                .await
+                .map(drop)
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "channel");
+        }
+    }
+
     /// The next whole frame, reading as long as there are bytes. Sets `any` if there were.
     pub(crate) fn read(&mut self, any: &mut bool) -> Option<Frame> {
         loop {

@@ -5,7 +5,6 @@ use crate::door::Door;
 use crate::door::Line;
 use crate::exit::Exit;
 use crate::frame::Frame;
-use crate::frame::Parser;
 use crate::pipe::Pipe;
 use crate::spawn::SpawnError;
 use crate::spawn::Spec;
@@ -22,7 +21,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::Instant;
 
@@ -58,6 +56,8 @@ pub enum Stream {
 pub enum Event {
     /// A frame of the channel.
     Frame(Frame),
+    /// A frame of the debugger's channel; `None` says that it was closed.
+    Debug(Option<Frame>),
     /// Text as it was written: mostly UTF-8, never cut within a character.
     Text(Stream, Bytes),
     /// The child has ended; nothing comes after this.
@@ -71,6 +71,9 @@ pub struct Interpreter {
     child: Child,
     channel: Channel,
     door: Door,
+    debug: Channel,
+    /// True once the debugger was used: until then its channel is not looked at.
+    debugs: bool,
     pipes: [Pipe; 2],
     ready: VecDeque<Event>,
     /// When text was last looked at, unless a silence or a frame came after it, and the step that followed.
@@ -95,10 +98,10 @@ impl Interpreter {
         child: Child,
         channel: std::os::unix::net::UnixStream,
         door: Door,
+        debug: std::os::unix::net::UnixStream,
         out: OwnedFd,
         err: OwnedFd,
     ) -> io::Result<Self> {
-        channel.set_nonblocking(true)?;
         let pid = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -113,14 +116,9 @@ impl Interpreter {
         Ok(Self {
             pid: Pid::from_raw(pid),
             child,
-            channel: Channel {
-                socket: UnixStream::from_std(channel)?,
-                parser: Parser::default(),
-                out: VecDeque::new(),
-                open: true,
-                end_at: None,
-                scratch: vec![0; 64 << 10].into(),
-            },
+            channel: Channel::new(channel)?,
+            debug: Channel::new(debug)?,
+            debugs: false,
             door,
             pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
@@ -139,17 +137,14 @@ impl Interpreter {
 
     /// Sends a frame; what the socket cannot take yet goes out while [`Interpreter::next`] is polled.
     pub fn send(&mut self, sections: &[Bytes]) {
-        if !self.channel.open {
-            return;
-        }
-        self.channel.out.push_back(Frame::head(sections));
-        self.channel.out.extend(
-            sections
-                .iter()
-                .filter(|section| !section.is_empty())
-                .cloned(),
-        );
-        self.channel.write();
+        self.channel.send(sections);
+    }
+
+    /// Sends a frame to the debugger. False if its channel is closed.
+    pub fn send_debug(&mut self, sections: &[Bytes]) -> bool {
+        self.debugs = true;
+        self.debug.send(sections);
+        self.debug.open
     }
 
     /// Sends SIGINT to the interpreter and the processes of its group.
@@ -243,6 +238,7 @@ impl Interpreter {
                 self.pipes.iter_mut().for_each(Pipe::watch);
             }
             let end_at = self.channel.end_at;
+            let debug_end = self.debug.end_at.filter(|_| self.debugs);
             let [out, err] = &self.pipes;
             tokio::select! {
                 biased;
@@ -256,11 +252,17 @@ impl Interpreter {
                 }
                 () = out.readable(), if may_read && out.watch.is_some() => self.take_text(0),
                 () = err.readable(), if may_read && err.watch.is_some() => self.take_text(1),
+                () = self.debug.is_ready(), if self.debugs => self.take_debug(),
                 () = tokio::time::sleep_until(not_before), if !may_read && !self.channel.parser.is_inside() => {}
                 () = tokio::time::sleep_until(end_at.unwrap_or(not_before)), if end_at.is_some() => {
                     self.channel.end_at = None;
                     self.given_up = true;
                     self.signal(Signal::SIGKILL);
+                }
+                () = tokio::time::sleep_until(debug_end.unwrap_or(not_before)), if debug_end.is_some() => {
+                    // only now: mostly it is the child that ends, and that says more
+                    self.debug.end_at = None;
+                    self.ready.push_back(Event::Debug(None));
                 }
                 status = self.child.wait() => {
                     let exit = match status {
@@ -303,6 +305,13 @@ impl Interpreter {
             }
         }
         any
+    }
+
+    fn take_debug(&mut self) {
+        self.debug.write();
+        while let Some(frame) = self.debug.read(&mut false) {
+            self.ready.push_back(Event::Debug(Some(frame)));
+        }
     }
 
     /// Reads a pipe in step with the channel: first every frame that was written before the text, then just the bytes

@@ -22,6 +22,8 @@ const CHANNEL_FD: i32 = 3;
 const BUNDLE_FD: i32 = 4;
 /// The descriptor of the door in the child.
 const DOOR_FD: i32 = 5;
+/// The descriptor of the debugger's channel in the child.
+const DEBUG_FD: i32 = 6;
 /// Room in the pipes of stdout and stderr, bytes: a burst of prints need not wait for the front.
 const PIPE_SIZE: i32 = 1 << 20;
 
@@ -59,6 +61,7 @@ impl Spec {
     pub(crate) fn start(&self) -> Result<Interpreter, SpawnError> {
         become_subreaper();
         let (ours, theirs) = UnixStream::pair()?;
+        let (our_debug, their_debug) = UnixStream::pair()?;
         let (bundle_read, bundle_write) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
         let (door, their_door) = Door::new()?;
@@ -68,6 +71,7 @@ impl Spec {
         let mut config = self.config.clone();
         config["channel_fd"] = CHANNEL_FD.into();
         config["door_fd"] = DOOR_FD.into();
+        config["debug_fd"] = DEBUG_FD.into();
         let bundle = agent::bundle(&config);
 
         let mut command = tokio::process::Command::new(&self.python);
@@ -85,6 +89,7 @@ impl Spec {
             (channel.as_raw_fd(), CHANNEL_FD),
             (pipe.as_raw_fd(), BUNDLE_FD),
             (their_door.as_raw_fd(), DOOR_FD),
+            (their_debug.as_raw_fd(), DEBUG_FD),
         ];
         let parent = std::process::id();
         // SAFETY: only async-signal-safe calls (signal-safety(7)) run between fork and exec: prctl, getppid, _exit, fcntl, dup2.
@@ -95,18 +100,20 @@ impl Spec {
             python: self.python.clone(),
             source,
         })?;
-        drop((channel, pipe, their_door));
+        drop((channel, pipe, their_door, their_debug));
         // The bundle is larger than a pipe's buffer: it is written by a thread of its own, which ends with the reader.
         std::thread::spawn(move || {
             if let Err(error) = std::fs::File::from(bundle_write).write_all(&bundle) {
                 tracing::warn!(%error, "the agent could not be handed to the interpreter");
             }
         });
-        Ok(Interpreter::new(child, ours, door, out_read, err_read)?)
+        Ok(Interpreter::new(
+            child, ours, door, our_debug, out_read, err_read,
+        )?)
     }
 }
 
-fn in_child(inherited: [(i32, i32); 3], parent: u32) -> io::Result<()> {
+fn in_child(inherited: [(i32, i32); 4], parent: u32) -> io::Result<()> {
     let check = |result: i32| {
         if result < 0 {
             Err(io::Error::last_os_error())
@@ -121,7 +128,7 @@ fn in_child(inherited: [(i32, i32); 3], parent: u32) -> io::Result<()> {
             libc::_exit(1); // the front ended before prctl: no signal will come
         }
         // out of the way of their final numbers first; the copies made here close on exec
-        let mut copies = [0; 3];
+        let mut copies = [0; 4];
         for (copy, (fd, _)) in copies.iter_mut().zip(inherited) {
             *copy = check(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10))?;
         }

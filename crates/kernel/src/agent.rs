@@ -19,7 +19,7 @@ use serde::Deserialize;
 #[serde(default)]
 pub(crate) struct Envelope {
     #[serde(deserialize_with = "or_default")]
-    op: String,
+    pub op: String,
     #[serde(deserialize_with = "or_default")]
     pub id: u64,
     #[serde(rename = "type", deserialize_with = "or_default")]
@@ -44,6 +44,8 @@ pub(crate) struct Envelope {
     executable: String,
     #[serde(deserialize_with = "or_default")]
     error: String,
+    #[serde(deserialize_with = "or_default")]
+    debugger: bool,
 }
 
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -61,6 +63,7 @@ impl Kernel {
         match event {
             Event::Text(stream, text) => self.publish_text(stream, &text),
             Event::Frame(frame) => self.frame(frame),
+            Event::Debug(frame) => self.debugger_said(frame),
             Event::Exit(exit) => self.died(exit),
         }
     }
@@ -108,6 +111,7 @@ impl Kernel {
                 self.greeting = Some(Greeting {
                     python: envelope.python,
                     version: envelope.version,
+                    debugger: envelope.debugger,
                 });
                 self.satisfy_curiosity();
             }

@@ -32,6 +32,7 @@ impl Kernel {
             self.setup.version,
             greeting.map(|greeting| greeting.python.as_str()),
             greeting.map(|greeting| greeting.version.as_str()),
+            greeting.is_some_and(|greeting| greeting.debugger),
         );
         self.answer(request, &content);
     }

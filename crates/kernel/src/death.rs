@@ -31,6 +31,8 @@ pub(crate) struct Greeting {
     pub python: String,
     /// As `3.12.1`.
     pub version: String,
+    /// Whether debugpy is installed for it.
+    pub debugger: bool,
 }
 
 impl Kernel {
@@ -127,6 +129,7 @@ impl Kernel {
             self.idle(&request);
         }
         self.bury_subshells(&why);
+        self.debugger_died(&why);
         self.meter = Slot::Absent;
         if let Life::Broken(_) = self.life {
             return; // it said itself why it cannot be used
@@ -163,7 +166,7 @@ impl Kernel {
                     match interpreter.next().await {
                         Event::Exit(_) => return,
                         Event::Text(stream, text) => self.publish_text(stream, &text),
-                        Event::Frame(_) => {}
+                        Event::Frame(_) | Event::Debug(_) => {}
                     }
                 }
             };

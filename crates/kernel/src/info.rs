@@ -17,7 +17,16 @@ pub(crate) fn language_info(version: Option<&str>) -> Value {
 }
 
 /// The whole content (messaging specification, "Kernel info"). `supported_features` lists only what works.
-pub(crate) fn content(program: &str, python: Option<&str>, version: Option<&str>) -> Value {
+pub(crate) fn content(
+    program: &str,
+    python: Option<&str>,
+    version: Option<&str>,
+    debugger: bool,
+) -> Value {
+    let mut features = vec!["iopub_welcome", "kernel subshells"];
+    if debugger {
+        features.push("debugger");
+    }
     let banner = format!(
         "Rust-Hygiene Python {program}\nPython {}\nType '%lsmagic' for magics, '?' for help.",
         python
@@ -66,8 +75,8 @@ pub(crate) fn content(program: &str, python: Option<&str>, version: Option<&str>
         "language_info": language_info(version),
         "banner": banner,
         "help_links": links.map(|(name, url)| json!({"text": format!("{name} Reference"), "url": url})),
-        "debugger": false,
-        "supported_features": ["iopub_welcome", "kernel subshells"],
+        "debugger": debugger,
+        "supported_features": features,
     })
 }
 
@@ -81,10 +90,21 @@ mod tests {
             (None, None, "3"),
             (Some("3.12.1 (main)\n[GCC]"), Some("3.12.1"), "3.12.1"),
         ] {
-            let content = content("0.1.0", python, version);
+            let content = content("0.1.0", python, version, false);
             assert_eq!(content["language_info"]["version"], expected);
             assert!(content["banner"].as_str().unwrap().contains("Python 3"));
             assert_eq!(content["status"], "ok");
+        }
+    }
+    #[test]
+    fn the_debugger_is_listed_where_there_is_one() {
+        for (debugger, features) in [
+            (false, json!(["iopub_welcome"])),
+            (true, json!(["iopub_welcome", "debugger"])),
+        ] {
+            let content = content("0.1.0", None, None, debugger);
+            assert_eq!(content["debugger"], debugger);
+            assert_eq!(content["supported_features"], features);
         }
     }
 }

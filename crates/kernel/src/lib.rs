@@ -10,6 +10,7 @@ mod answers;
 mod cell;
 mod content;
 mod death;
+mod debug;
 mod info;
 mod interrupt;
 mod measure;

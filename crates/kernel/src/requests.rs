@@ -53,6 +53,7 @@ impl Kernel {
             }
             (_, "connect_request") => self.answer(&request, &self.setup.connect.clone()),
             (Channel::Control, "usage_request") => self.ask_usage(request),
+            (Channel::Control, "debug_request") => self.debug_request(request),
             (Channel::Control, "create_subshell_request") => self.create_subshell(&request),
             (Channel::Control, "delete_subshell_request") => self.delete_subshell(&request),
             (Channel::Control, "list_subshell_request") => self.list_subshells(&request),
@@ -93,6 +94,7 @@ impl Kernel {
 
     /// Hands the next waiting request to the agent, if it is free.
     pub(crate) async fn pump(&mut self, inbox: &mut Inbox) {
+        self.pump_debugger();
         if !self.subshells.are_none() {
             self.pump_subshells(inbox).await;
         }

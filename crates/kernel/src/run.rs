@@ -4,6 +4,7 @@ use crate::Setup;
 use crate::cell::Cell;
 use crate::cell::Closing;
 use crate::death::Life;
+use crate::debug::Debug;
 use crate::interrupt::Interrupts;
 use crate::measure::Slot;
 use crate::measure::Usage;
@@ -21,8 +22,9 @@ use wire::Outbox;
 
 /// While a cell runs, its text without a line end is fetched this often, as ipykernel does.
 const FLUSH: Duration = Duration::from_millis(200);
-/// A `kernel_info_request` waits this long for Python to say its version.
-pub(crate) const GREETING: Duration = Duration::from_millis(60);
+/// A `kernel_info_request` waits this long for Python to say its version and whether it has a debugger: some 20 ms, more where
+/// its files come from a cold disk.
+pub(crate) const GREETING: Duration = Duration::from_millis(500);
 /// Everything queued for clients is given this long at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -52,6 +54,7 @@ pub struct Kernel {
     /// Other requests that the agent is answering, by number.
     pub(crate) forwarded: HashMap<u64, Incoming>,
     pub(crate) last_id: u64,
+    pub(crate) debug: Debug,
     /// Header of the request that text of the pipes belongs to: the last one that the agent was given.
     pub(crate) text_parent: Option<Bytes>,
     pub(crate) execution_count: u64,
@@ -98,6 +101,7 @@ impl Kernel {
             closing: None,
             forwarded: HashMap::new(),
             last_id: 0,
+            debug: Debug::default(),
             text_parent: None,
             execution_count: 1,
             meter: Slot::Absent,

@@ -308,7 +308,7 @@ mod tests {
             "language": "python",
             "interrupt_mode": "message",
             "kernel_protocol_version": "5.5",
-            "metadata": {"debugger": false},
+            "metadata": {"debugger": true},
             "env": {"A": "{\"x\"}", "B": "2"},
         });
         assert_eq!(value, expected);

@@ -24,6 +24,8 @@ _RULES = [
         "<TIME>",
     ),
     (re.compile(r"(?:\b\d+(?:\.\d+)?|\?)\s?(?:it/s|s/it)"), "<RATE>"),
+    (re.compile(r"\b\d+\.\d{3} seconds\b"), "<TIME>"),  # of %prun, and its columns
+    (re.compile(r"(?:\s+\d+\.\d{3}){4}\b"), " <TIMES>"),
     (re.compile(r"((?:\"\w+_port\":|\bpid:?|\bthread id:|\bthread count:)\s*)\d+"), r"\1<NUMBER>"),
 ]
 _IMAGES = ("image/png", "image/jpeg", "application/pdf")

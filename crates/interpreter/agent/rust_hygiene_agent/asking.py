@@ -4,7 +4,7 @@ import json
 
 from IPython.core.error import StdinNotImplementedError
 
-from .channel import dumps
+from .frames import dumps
 
 _loads = json.loads  # bound here: a cell may replace it in its module
 

@@ -6,7 +6,8 @@ import time
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from .channel import _exit, dumps
+from .channel import _exit
+from .frames import dumps
 from .interrupts import cares_for_interrupts
 from .replies import check_execute, error_of, error_reply, text_of
 

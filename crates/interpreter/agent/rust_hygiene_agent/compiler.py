@@ -30,11 +30,16 @@ def cell_folder():
     return os.path.join(tempfile.gettempdir(), f"ipykernel_{os.getpid()}")
 
 
+def cell_file(code):
+    """The file name of a cell with this code."""
+    return os.environ.get("IPYKERNEL_CELL_NAME") or os.path.join(
+        cell_folder(), f"{murmur2(code.encode('utf-8', 'surrogatepass'))}.py"
+    )
+
+
 class XCachingCompiler(CachingCompiler):
     """IPython's compiler with these names."""
 
     def get_code_name(self, raw_code, code, number):
         """The file name of a cell."""
-        return os.environ.get("IPYKERNEL_CELL_NAME") or os.path.join(
-            cell_folder(), f"{murmur2(raw_code.encode())}.py"
-        )
+        return cell_file(raw_code)

@@ -4,6 +4,7 @@ import _thread
 import linecache
 import logging
 import os
+import select
 import socket
 import sys
 import threading
@@ -13,14 +14,25 @@ log = logging.getLogger("rust_hygiene")
 _MSG_CMSG_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0x40000000)  # Linux; Python does not always name it
 
 
-def open_door(fd, kernel):
-    """Starts the thread."""
+def open_door(fd, debug_fd, kernel):
+    """Starts the thread. It also starts the debugger, with the first request on `debug_fd`."""
     os.set_inheritable(fd, False)
+    os.set_inheritable(debug_fd, False)
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    poll.register(debug_fd, select.POLLIN)
     door = socket.socket(fileno=fd)
     asked = {b"f": _flush, b"s": _open_subshell, b"i": _interrupt_subshells, b"w": _say_where}
 
     def serve():
         while True:
+            ready = dict(poll.poll())
+            if debug_fd in ready:
+                poll.unregister(debug_fd)
+                if ready[debug_fd] & select.POLLIN:
+                    _start_debugger(kernel, debug_fd)
+            if fd not in ready:
+                continue
             message, fds, _, _ = socket.recv_fds(door, 4096, 1, _MSG_CMSG_CLOEXEC)
             if not message:
                 return
@@ -30,6 +42,12 @@ def open_door(fd, kernel):
                 log.warning("what the front asked for failed", exc_info=True)
 
     _thread.start_new_thread(serve, ())
+
+
+def _start_debugger(kernel, debug_fd):
+    from . import debugging
+
+    debugging.start(kernel, debug_fd)
 
 
 def _flush(kernel, _, fds):

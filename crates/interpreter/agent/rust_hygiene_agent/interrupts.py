@@ -33,6 +33,8 @@ class Interrupts:
         if meant_for is not None and meant_for != self._cells:
             return
         if self.in_user_code:
+            if self.debugger is not None:
+                self.debugger.interrupted(frame)
             in_user_code = runs_user_code(frame)
             if self._cell_task is not None:
                 task = None if in_user_code else self._cell_task

@@ -8,8 +8,9 @@ import threading
 from .answers import Answers
 from .asking import Asking
 from .cells import Cells
-from .channel import ChannelClosed, _exit, dumps, flat
+from .channel import _exit
 from .facade import Facade
+from .frames import ChannelClosed, dumps, flat
 from .interrupts import Interrupts, cares_for_interrupts
 from .replies import Request, error_reply, text_of
 from .routing import header_of
@@ -34,6 +35,8 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self.iopub_socket = BackgroundSocket(self, "iopub")
         self.shell_socket = self.stdin_socket = self.control_socket = BackgroundSocket(self, "shell")
         self.later = None
+        self.modules_at_start = []
+        self.debugger = None
         self.server = Server(channel, self.readable)
         self.shell = None
         self.streams = None

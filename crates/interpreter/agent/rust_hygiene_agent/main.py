@@ -11,7 +11,8 @@ log = logging.getLogger("rust_hygiene")
 def run(config, keep_compiled):
     """Makes the shell, says `ready`, and serves the front until it says `exit` or is gone."""
     gc.disable()  # nothing to collect while modules are loaded
-    from .channel import Channel, ChannelClosed
+    from .channel import Channel
+    from .frames import ChannelClosed
 
     channel = Channel(config["channel_fd"])
     try:
@@ -96,13 +97,14 @@ def _serve(config, channel, keep_compiled):
 
         kernel.facts = Facts(shell)
         kernel.facts.baseline()
+    kernel.modules_at_start = list(sys.modules)
     if app is None:
         add_working_directory()
         shell.extension_manager.load_extension("storemagic")
     else:
         app.init_path()
         application.run(app)
-    open_door(config["door_fd"], kernel)
+    open_door(config["door_fd"], config["debug_fd"], kernel)
     gc.freeze()  # what start-up made stays: no collection need look at it
     gc.enable()
     channel.send(

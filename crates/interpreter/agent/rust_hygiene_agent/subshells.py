@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 
-from .channel import ChannelClosed, Reader, _exit
+from .channel import _exit
+from .frames import ChannelClosed, Frames
 from .interrupts import PATIENCE, runs_user_code
 from .kernel import IPythonKernel
 from .serve import Server
@@ -62,7 +63,7 @@ def separate(owner, **defaults):
         setattr(type(owner), name, attribute)
 
 
-class Line(Reader):
+class Line(Frames):
     """Requests come down its socket; everything is sent on the main channel."""
 
     def __init__(self, fd, channel):
