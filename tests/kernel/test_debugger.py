@@ -408,6 +408,33 @@ def test_a_session_ends_and_another_begins(kernel, idle):
         assert kernel.execute_ok(FUNCTION).stdout == "before\nafter\n"
 
 
+@ours
+def test_a_session_begins_while_debugpy_still_ends_the_one_before(start_kernel, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if '--for-server' in sys.orig_argv:\n"  # debugpy's adapter
+        "    import time\n"
+        "    from debugpy.adapter.components import Component\n"
+        "    disconnect = Component.disconnect\n"
+        "    def slowly(self):\n"
+        f"        open({str(tmp_path / 'slow')!r}, 'w').close()\n"
+        "        time.sleep(0.5)\n"
+        "        disconnect(self)\n"
+        "    Component.disconnect = slowly\n"
+    )
+    kernel = start_kernel(env={"PYTHONPATH": str(tmp_path)})
+    client = Client(kernel)
+    for _ in range(3):
+        client.start()
+        cell = client.run(FUNCTION, 2)
+        client.stops("breakpoint")
+        client.go_on()
+        assert kernel.collect(cell).status == "ok"
+        client.stop()
+    assert (tmp_path / "slow").exists()
+    client.drop_events()
+
+
 def test_the_end_of_a_session_lets_the_cell_go_on(kernel, idle):
     idle.start()
     cell = idle.run(FUNCTION, 2)
@@ -546,6 +573,21 @@ def test_requests_in_the_air_are_answered_when_the_interpreter_dies(start_kernel
 
 
 @ours
+def test_debugpy_has_ended(start_kernel):
+    kernel = start_kernel()
+    client = Client(kernel)
+    client.start()
+    kernel.execute_ok("import pydevd\npydevd.get_global_debugger().dispose_and_kill_all_pydevd_threads()")
+    client.stop()
+    for _ in range(2):
+        content = client.ask("initialize")
+        assert content["success"] is False and "restart the kernel" in content["message"]
+        assert client.do("debugInfo")["isStarted"] is False
+    assert kernel.execute_ok("print('alive')").stdout == "alive\n"
+    client.drop_events()
+
+
+@ours
 def test_the_front_answers_while_a_debug_request_waits(kernel, debugger):
     """A cell that keeps the GIL keeps the debugger too, and nobody else."""
     cell = kernel.start("import re\nprint('running', flush=True)\nre.match(r'(a+)+b', 'a' * 26)\n")
@@ -626,8 +668,8 @@ BAD_REQUESTS = {
     "copyToGlobals without anything": ("copyToGlobals", {}),
     "variables without a reference": ("variables", {}),
     "variables with a wrong reference": ("variables", {"variablesReference": 10**12}),
-    "stackTrace of no thread": ("stackTrace", {"threadId": 77}),
-    "scopes of no frame": ("scopes", {"frameId": 77}),
+    "stackTrace of no thread": ("stackTrace", {"threadId": 10**9}),  # debugpy counts them up
+    "scopes of no frame": ("scopes", {"frameId": 10**9}),
     "evaluate without an expression": ("evaluate", {}),
     "evaluate nonsense": ("evaluate", {"expression": "1 +", "context": "repl"}),
     "attach twice": ("attach", {}),

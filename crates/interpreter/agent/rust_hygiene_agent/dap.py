@@ -18,15 +18,39 @@ class Disconnected(Exception):
     """The adapter is gone."""
 
 
+def _connect(address):
+    try:
+        connection = socket.create_connection(address, _PATIENCE_S)
+        connection.settimeout(None)
+        return connection
+    except OSError as error:
+        raise Disconnected(f"debugpy's adapter cannot be reached: {error}") from error
+
+
+class Bystander:
+    """The adapter's first client, which asks nothing and stays.
+
+    For each new client the adapter tells its oldest one something. If that one is just going, the thread that takes new clients
+    ends, and the adapter is deaf for good. So its oldest client must never go.
+    """
+
+    def __init__(self, address):
+        self._socket = _connect(address)
+
+    def drain(self):
+        """Throws away what was told: the adapter waits for those that do not read."""
+        try:
+            while self._socket.recv(1 << 16, socket.MSG_DONTWAIT):
+                pass
+        except OSError:
+            pass  # nothing more, or the adapter is gone, which the next to ask it is told
+
+
 class Adapter:
     """A connection to the adapter."""
 
     def __init__(self, address, on_event):
-        try:
-            self.socket = socket.create_connection(address, _PATIENCE_S)
-            self.socket.settimeout(None)
-        except OSError as error:
-            raise Disconnected(f"debugpy's adapter cannot be reached: {error}") from error
+        self.socket = _connect(address)
         self._on_event = on_event
         self._received = bytearray()
         self._answers = {}  # number of a request that was sent: its answer, or None

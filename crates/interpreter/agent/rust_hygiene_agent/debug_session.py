@@ -8,7 +8,7 @@ import time
 from importlib.util import find_spec
 
 from .compiler import cell_folder
-from .dap import Adapter, Disconnected
+from .dap import Adapter, Bystander, Disconnected
 from .replies import text_of
 
 log = logging.getLogger("rust_hygiene")
@@ -29,6 +29,7 @@ class DebugSession:
         self._kernel = kernel
         self._publish = publish
         self._address = None  # of the adapter, once debugpy listens
+        self._bystander = None  # from the first session on
         self.adapter = None  # the connection, while a session lasts
         self._initialized = False
         self._breakpoints = {}  # path: what the client asked for, and where debugpy put them
@@ -85,6 +86,11 @@ class DebugSession:
                 raise Refused(f"debugpy cannot be started: {text_of(error)}") from error
             _stop_tracing()  # this thread, which started it
             os.register_at_fork(after_in_child=_forked)
+        if not _debugpy_runs():
+            raise Refused("debugpy has ended in this kernel; restart the kernel to debug again")
+        if self._bystander is None:
+            self._bystander = Bystander(self._address)
+        self._bystander.drain()
         self.adapter = Adapter(self._address, self._happened)
         self._keep_empty_lines()
 
@@ -163,6 +169,13 @@ class DebugSession:
             if thread.get("name") != "IPythonHistorySavingThread":
                 self._stopped.add(thread["id"])
         self._publish(event)
+
+
+def _debugpy_runs():
+    # An adapter without it would let `attach` wait in vain.
+    from _pydevd_bundle.pydevd_constants import get_global_debugger
+
+    return get_global_debugger() is not None
 
 
 def _stop_tracing():

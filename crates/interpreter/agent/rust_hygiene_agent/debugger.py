@@ -25,7 +25,7 @@ _NOT_THE_USERS = re.compile(
     r"|get_ipython|debugpy|exit|quit|In|Out|_oh|_dh|_{1,3}|_\d.*|_i.*",
     re.DOTALL,
 )
-_INITIALIZE_S, _INITIALIZE_TRIES = 3.0, 5  # the adapter answers by itself, at once
+_INITIALIZE_S = 30.0  # the adapter answers by itself; one that does not is deaf
 _END_S = 1.0  # for the adapter to end a session
 _ATTACH_S = 60.0  # debugpy that has ended by a mistake never answers
 _PRESENT = f"__import__({__name__!r}, None, None, ['present']).present({{}})"
@@ -73,16 +73,10 @@ class Debugger(DebugSession):
             return _failure(message, type(error).__name__, text_of(error))
 
     def _do_initialize(self, message, arguments):
-        # The adapter may be busy with the end of the session before: then it drops or forgets a new client.
-        for _ in range(_INITIALIZE_TRIES):
-            if self.adapter is None:
-                self._start()
-            try:
-                self.adapter.send(message)
-                return self.adapter.answer(message, _INITIALIZE_S)
-            except Disconnected:
-                self.lost()
-        raise Disconnected("debugpy's adapter does not answer")
+        if self.adapter is None:
+            self._start()
+        self.adapter.send(message)
+        return self.adapter.answer(message, _INITIALIZE_S)
 
     def _do_attach(self, message, arguments):
         if self.adapter is None:
