@@ -113,7 +113,7 @@ def test_a_kept_block_is_the_delta_and_a_variable(kernel, pid):
 
 
 def test_a_list_that_grows_is_a_grown_variable(kernel, pid):
-    kernel.execute_ok("grower = [np.ones(8 * 2**20)]")
+    kernel.execute_ok("grower = [np.ones(2**20)]")
     record = record_of(kernel.execute_ok("grower.append(np.ones(8 * 2**20))"))
     (grower,) = [v for v in record["variables"] if v["name"] == "grower"]
     assert grower["change"] == "grown"

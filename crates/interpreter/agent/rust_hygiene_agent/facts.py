@@ -8,6 +8,7 @@ Nothing here keeps a user's object alive: between cells there are only names, id
 
 import gc
 import sys
+from itertools import islice
 from time import perf_counter
 from types import FrameType
 
@@ -113,10 +114,17 @@ class Facts:
         for name in names:
             value = namespace.get(name)
             walked = walker.objects
+            held_before = self._held_before(walker, name, value)
             size, gpu, at_least = walker.size(value)
             if walker.out_of_time and walker.objects == walked:
                 continue  # not reached: whatever was known of it stands
-            row = self._variable(name, value, size, at_least, walker.objects - walked)
+            if held_before is not None:
+                before, on_gpu, more = held_before
+                size, at_least = size + before, at_least or more
+                gpu = {device: gpu.get(device, 0) + on_gpu.get(device, 0) for device in {**on_gpu, **gpu}}
+            row = self._variable(
+                name, value, size, at_least, walker.objects - walked, held_before and held_before[0]
+            )
             if row is not None:
                 if gpu:
                     row["gpu"] = gpu
@@ -146,15 +154,31 @@ class Facts:
             "holders": holders[:REPORTED],
         }
 
-    def _variable(self, name, value, size, at_least, objects):
+    def _held_before(self, walker, name, value):
+        """What a container that was never sized held before the cell made it longer: its first items. None for others."""
+        length = self._names.lengths_before.get(name)
+        if length is None or name in self._sizes or name in self._new or name not in self._changed:
+            return None
+        if type(value) is list:
+            first = value[:length]
+        elif type(value) is dict:
+            first = [part for item in islice(value.items(), length) for part in item]
+        else:
+            return None
+        size, gpu, at_least = walker.size(first)
+        return max(0, size - sys.getsizeof(first)), gpu, at_least
+
+    def _variable(self, name, value, size, at_least, objects, held_before):
         known = self._sizes.get(name)
         if known is not None or len(self._sizes) < REMEMBERED:
             self._sizes[name] = (size, objects)
         if name in self._new:
             change, before = "new", 0
         elif known is None:
-            # First seen after a cell that moved little: what it held before this cell is not known.
-            change, before = "grown", 0 if name in self._changed else size
+            # First seen after a cell that moved little: what it held before this cell is not known, but for its items.
+            change, before = "grown", (held_before or 0) if name in self._changed else size
+            if size < before:
+                change = "shrunk"
         else:
             before = known[0]
             change = "grown" if size >= before else "shrunk"

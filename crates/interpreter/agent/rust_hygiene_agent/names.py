@@ -23,6 +23,7 @@ class NameWatch:
         """Everything is new at the first look."""
         self._names = []
         self._ids = []
+        self.lengths_before = {}  # of the containers that were resized at the last look
         self._containers = _Lengths(len)
         self._arrays = _Lengths(_nbytes)
 
@@ -59,6 +60,7 @@ class NameWatch:
             self._containers.forget(name)
             self._arrays.forget(name)
         resized = self._containers.changed(namespace) + self._arrays.changed(namespace)
+        self.lengths_before = self._containers.before
         if resized:
             already = {*new, *rebound}
             resized = [name for name in resized if name not in already]
@@ -74,6 +76,7 @@ class _Lengths:
         self._lengths = {}  # name -> what the probe said
         self._order = []  # the same in the order of the names
         self._steady = False  # no name came or went since then
+        self.before = {}  # name -> length before the last look, of those whose length changed
 
     def track(self, name, kind, kinds):
         if kind in kinds:
@@ -90,6 +93,7 @@ class _Lengths:
         self._lengths.pop(name, None)
 
     def changed(self, namespace):
+        self.before = {}
         if not self._kinds:
             return []
         values = list(map(namespace.get, self._kinds))
@@ -105,4 +109,5 @@ class _Lengths:
             return moved
         old, now = self._lengths, dict(zip(self._kinds, lengths))
         self._lengths, self._order, self._steady = now, lengths, True
-        return moved + [name for name, length in now.items() if old.get(name, length) != length]
+        self.before = {name: old[name] for name, length in now.items() if old.get(name, length) != length}
+        return moved + list(self.before)
