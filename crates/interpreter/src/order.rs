@@ -26,7 +26,9 @@ use tokio::time::Instant;
 
 /// Text is not read as it comes but in steps, so that a loop of prints becomes few messages: front ends that save notebooks
 /// keep each as an output. The first step is this long, the next ones twice as long each.
-const FIRST_STEP: Duration = Duration::from_millis(20);
+const FIRST_STEP: Duration = Duration::from_millis(5);
+/// The step while text floods in.
+const FLOOD_STEP: Duration = Duration::from_millis(20);
 /// No step is longer.
 const LONGEST_STEP: Duration = Duration::from_millis(100);
 /// After a silence of this length the steps begin anew.
@@ -335,7 +337,7 @@ impl Interpreter {
         self.read_pipe(which, waiting);
         if is_small && !self.agent_waits {
             self.step = if waiting > MUCH {
-                FIRST_STEP
+                FLOOD_STEP
             } else {
                 LONGEST_STEP.min(self.step * 2)
             };
