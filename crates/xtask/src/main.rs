@@ -1,12 +1,13 @@
-//! `cargo xtask demo | test | bench | suites`: the project's commands, on a machine with Rust, Python and Node.
+//! `cargo xtask demo | test | bench | suites | corpus`: the project's commands, on a machine with Rust, Python and Node.
 //!
 //! Theory of operation: every command first makes sure of an environment (`environment`: a private `.venv` with pinned
 //! packages; `kernel`: the release binary and its kernelspec in that `.venv`), then runs other people's tools in it
-//! (`demo`, `test`, `bench`, `suites`). Nothing of the user's own Jupyter or IPython configuration is read or written
+//! (`demo`, `test`, `bench`, `suites`, `corpus`). Nothing of the user's own Jupyter or IPython configuration is read or written
 //! (`paths::Paths::command`). Standard library only, so that the runner itself is built in seconds.
 
 mod bench;
 mod browser;
+mod corpus;
 mod demo;
 mod environment;
 mod kernel;
@@ -34,6 +35,9 @@ cargo xtask bench [arguments of tests/bench/kernel_bench.py]
 cargo xtask suites [NAME...]
     Run the test suites of other projects (jupyter_client, nbclient, papermill, ...) with our kernel and with ipykernel and
     compare them name by name. It fetches them from PyPI and takes a quarter of an hour; works in target/suites/.
+
+cargo xtask corpus [beginnings of ids] [--json FILE]
+    Run the labelled leaks and clean notebooks of tests/corpus in the kernel and score its verdicts.
 ";
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn dispatch(mut arguments: Vec<String>) -> Result<()> {
         "test" => test::run(&Paths::discover()?, test::parse_only(arguments)?),
         "bench" => bench::run(&Paths::discover()?, arguments),
         "suites" => suites::run(&Paths::discover()?, arguments),
+        "corpus" => corpus::run(&Paths::discover()?, arguments),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())
