@@ -103,7 +103,9 @@ class Frontend:
         }
         self.closed = False
         # a kernel whose interpreter died says, to no request, that a fresh one starts
-        self.tolerates = lambda message: message.content == {"execution_state": "starting"}
+        self.tolerates = lambda message: (
+            message.content == {"execution_state": "starting"} and not message.parent_header
+        )
         self.launch(self.manager.start_kernel)
         self.connect()
         if wait:
