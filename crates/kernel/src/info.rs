@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn the_debugger_is_listed_where_there_is_one() {
         for (debugger, features) in [
-            (false, json!(["iopub_welcome"])),
-            (true, json!(["iopub_welcome", "debugger"])),
+            (false, json!(["iopub_welcome", "kernel subshells"])),
+            (true, json!(["iopub_welcome", "kernel subshells", "debugger"])),
         ] {
             let content = content("0.1.0", None, None, debugger);
             assert_eq!(content["debugger"], debugger);
