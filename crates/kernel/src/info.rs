@@ -100,7 +100,10 @@ mod tests {
     fn the_debugger_is_listed_where_there_is_one() {
         for (debugger, features) in [
             (false, json!(["iopub_welcome", "kernel subshells"])),
-            (true, json!(["iopub_welcome", "kernel subshells", "debugger"])),
+            (
+                true,
+                json!(["iopub_welcome", "kernel subshells", "debugger"]),
+            ),
         ] {
             let content = content("0.1.0", None, None, debugger);
             assert_eq!(content["debugger"], debugger);
