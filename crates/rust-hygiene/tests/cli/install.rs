@@ -15,7 +15,7 @@ fn the_spec_starts_this_very_program_and_has_its_icons() {
         "language": "python",
         "interrupt_mode": "message",
         "kernel_protocol_version": "5.5",
-        "metadata": {"debugger": false},
+        "metadata": {"debugger": true},
         "env": {},
     });
     assert_eq!(home.kernel_json(&folder), expected);
