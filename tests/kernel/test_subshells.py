@@ -553,3 +553,23 @@ def test_the_record_of_a_cell_says_that_it_was_not_alone(kernel, subshell):
     assert any("subshell" in notice for notice in notices)
     alone = kernel.execute_ok("pass").reply.metadata["rust_hygiene"]
     assert not any("subshell" in notice for notice in alone.get("notices", []))
+
+
+@ours
+def test_after_cells_and_an_interrupt_of_a_subshell_tracing_works(kernel, subshell):
+    """A call of CPython that drops an interrupt leaves a mark, with which traced functions hang in Python 3.11."""
+    assert kernel.execute("1", **on(subshell)).result == "1"
+    cell = kernel.start("print('running', flush=True)\nwhile True: pass", **on(subshell))
+    kernel.wait_for_stream(cell, "running\n")
+    kernel.interrupt_by_message()
+    assert kernel.collect(cell).content["ename"] == "KeyboardInterrupt"
+    traced = "import sys\ndef f(): return 3\nsys.settrace(lambda *a: None)\nf()\nsys.settrace(None)\nf()"
+    assert kernel.execute(traced).result == "3"
+    assert kernel.execute(traced, **on(subshell)).result == "3"
+
+
+@ours
+def test_leaks_are_asked_for_in_the_main_shell(kernel, subshell):
+    exchange = kernel.execute("%hygiene leaks", **on(subshell))
+    assert exchange.status == "error" and "main shell" in exchange.content["evalue"]
+    assert kernel.execute("%hygiene leaks").status == "ok"

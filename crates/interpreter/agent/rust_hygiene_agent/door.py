@@ -45,9 +45,13 @@ def open_door(fd, debug_fd, kernel):
 
 
 def _start_debugger(kernel, debug_fd):
-    from . import debugging
+    try:
+        from . import debugging
 
-    debugging.start(kernel, debug_fd)
+        debugging.start(kernel, debug_fd)
+    except Exception:
+        log.warning("the debugger could not be started", exc_info=True)
+        os.close(debug_fd)  # the front answers its requests
 
 
 def _flush(kernel, _, fds):

@@ -16,6 +16,11 @@ class HygieneMagics(Magics):
         """`%hygiene leaks` shows what memory is kept by accident; `%hygiene help` shows all commands."""
         command = line.strip() or "help"
         if command == "leaks":
+            kernel = self.shell.kernel
+            if kernel.here is not kernel:
+                raise UsageError(
+                    "%hygiene leaks answers in the main shell only: cells of subshells are not measured."
+                )
             self.shell.kernel.ask("findings")
         elif command == "help":
             print(HELP)

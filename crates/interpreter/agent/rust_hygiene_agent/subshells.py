@@ -132,7 +132,7 @@ class Subshell(IPythonKernel):
         self._handling = False
         self.raw_parent = None
         self._request = None
-        self._drop_interrupt = lambda: None
+        self._interrupted = False
         self.thread = threading.Thread(target=self._run, name=f"subshell-{subshell_id}", daemon=True)
 
     def __getattr__(self, name):
@@ -144,8 +144,6 @@ class Subshell(IPythonKernel):
         return self._kernel.comm_manager
 
     def _run(self):
-        # C code all through: what was to be raised is not raised on the way to it
-        self._drop_interrupt = functools.partial(_raise_in_thread, ctypes.c_ulong(self.thread.ident), None)
         try:
             self.server.serve()
         except ChannelClosed:
@@ -181,7 +179,26 @@ class Subshell(IPythonKernel):
 
     def _execute(self, request):
         self._request = request.id
+        self._settle_interrupt()
         super()._execute(request)
+        self._settle_interrupt()
+
+    def _settle_interrupt(self):
+        """After an interrupt: nothing is left to be raised.
+
+        Up to CPython 3.12 dropping an exception that another thread was to raise leaves a mark that something waits, which slows
+        the interpreter down and makes tracing hang in 3.11. Only an exception that arrives takes the mark away.
+        """
+        if not self._interrupted or self.in_user_code:
+            return
+        self._interrupted = False
+        self._drop_interrupt = int
+        try:
+            _raise_in_thread(ctypes.c_ulong(self.thread.ident), _INTERRUPT)
+            for _ in range(1000):
+                pass
+        except KeyboardInterrupt:
+            pass
 
     def _question(self):
         return {"op": "input_request", "id": self._request}
@@ -202,6 +219,8 @@ class Subshell(IPythonKernel):
         """
         ident = self.thread.ident
         thread, line, sending = ctypes.c_ulong(ident), self.channel, self.channel.channel
+        # C code all through: what was to be raised is not raised on the way to it
+        drop = functools.partial(_raise_in_thread, thread, None)
         overdue_at = time.monotonic() + PATIENCE
         while self.in_user_code:
             task, frame = self._cell_task, sys._current_frames().get(ident)
@@ -216,6 +235,7 @@ class Subshell(IPythonKernel):
             # So it is not raised where a frame is being sent, nor after the cell, which drops what has not been raised.
             may_raise = in_persons_code or time.monotonic() > overdue_at
             if may_raise and self.in_user_code and sending.sender != ident and not line.reading:
+                self._drop_interrupt, self._interrupted = drop, True
                 _raise_in_thread(thread, _INTERRUPT)
                 self.interrupts += 1
                 return
