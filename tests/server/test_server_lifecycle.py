@@ -95,7 +95,9 @@ def test_the_server_starts_a_kernel_that_was_killed_again(server, channels):
     deadline = time.monotonic() + PATIENCE
     while True:  # what is asked while nobody listens is lost
         request = channels.send("shell", "kernel_info_request", {})
-        if channels.wait(request.is_parent_of, seconds=1):
+        if channels.wait(
+            lambda m, request=request: request.is_parent_of(m) and m.is_status("idle"), seconds=1
+        ):
             break
         assert time.monotonic() < deadline, server.situation()
     assert channels.execute("'front' in globals()").result == "False"

@@ -16,6 +16,7 @@ from .frames import Frames, dumps
 # Bound here: a cell may replace them in their modules (`time.sleep = …` is common in tests).
 _getpid, _close, _exit = os.getpid, os.close, os._exit
 _ioctl, _FIONREAD = fcntl.ioctl, termios.FIONREAD
+_new_poll = select.poll
 _now, _sleep, _thread_id = time.monotonic, time.sleep, threading.get_ident
 
 _BARRIER_S = 5.0  # only a thread that prints without pause can keep the pipes from being empty
@@ -29,8 +30,6 @@ class Channel(Frames):
         os.register_at_fork(after_in_child=self._forked)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
-        self._peek = select.poll()  # a signal handler may look while the main thread is inside `_poll`
-        self._peek.register(fd, select.POLLIN)
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._main = threading.main_thread().ident
@@ -149,5 +148,12 @@ class Channel(Frames):
         return bool(self._pending or self._poll.poll(None if timeout is None else timeout * 1000))
 
     def readable_now(self):
-        """True if a frame, or the begin of one, waits in the socket."""
-        return bool(self._pending or self._peek.poll(0))
+        """True if a frame, or the begin of one, waits in the socket. A signal handler may ask while the main thread does."""
+        if self._pending:
+            return True
+        peek = _new_poll()  # each its own: one object is in one call of `poll` at a time
+        try:
+            peek.register(self.socket.fileno(), select.POLLIN)
+        except ValueError:  # closed in a forked child
+            return False
+        return bool(peek.poll(0))
