@@ -111,7 +111,7 @@ export class Person {
   async goOn(cell) {
     await this.page.getByTitle(/^Continue/).first().click();
     await cell.locator(".jp-InputPrompt").filter({ hasText: /\[\d+\]/ }).waitFor();
-    await this.#idle();
+    await this.idle();
     return cell.locator(".jp-OutputArea").innerText();
   }
 
