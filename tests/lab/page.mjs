@@ -28,7 +28,7 @@ export class Person {
   /** Opens a launcher if there is none, clicks its notebook card with this name and waits for a kernel that is ready. */
   async openNotebook(displayName) {
     const card = this.page.locator(`.jp-LauncherCard[data-category="Notebook"][title="${displayName}"]:visible`);
-    if ((await card.count()) === 0) await this.page.evaluate(() => window.jupyterapp.commands.execute("launcher:create"));
+    if ((await card.count()) === 0) await this.page.evaluate(() => window.jupyterapp.commands.execute("launcher:create").then(() => null));
     await card.click();
     await this.#notebook.locator(".jp-Cell .cm-content").waitFor();
     await this.idle();
