@@ -61,7 +61,7 @@ impl Kernel {
     /// Takes one event of the interpreter.
     pub(crate) fn happened(&mut self, event: Event) {
         match event {
-            Event::Text(stream, text) => self.publish_text(stream, &text),
+            Event::Text(stream, text) => self.publish_text(stream, text),
             Event::Frame(frame) => self.frame(frame),
             Event::Debug(frame) => self.debugger_said(frame),
             Event::Exit(exit) => self.died(exit),
@@ -147,12 +147,14 @@ impl Kernel {
             }
         }
         let parent = if parent.is_empty() {
-            self.text_parent.as_ref()
+            self.text_parent.clone()
         } else {
-            Some(&parent)
+            Some(parent)
         };
-        self.outbox
-            .publish(kind, parent, metadata, content, buffers);
+        if !self.is_held_to_limit(kind, &content, parent.as_ref()) {
+            self.outbox
+                .publish(kind, parent.as_ref(), metadata, content, buffers);
+        }
     }
 
     fn replied(
@@ -174,6 +176,13 @@ impl Kernel {
             .is_some_and(|cell| cell.id == envelope.id && cell.is_running())
         {
             self.flush_unfinished_text();
+            if let Some(header) = self
+                .cell
+                .as_ref()
+                .map(|cell| cell.request.origin.header.clone())
+            {
+                self.end_text(&header);
+            }
             self.cell_replied(CellReply::new(envelope, content, facts));
             return;
         }
@@ -198,7 +207,7 @@ impl Kernel {
             .map(interpreter::Interpreter::unfinished_text)
             .unwrap_or_default();
         for (stream, text) in rest {
-            self.publish_text(stream, &text);
+            self.publish_text(stream, text);
         }
     }
 }

@@ -236,6 +236,7 @@ impl Kernel {
         };
         cell.phase = Phase::Running;
         self.text_parent = Some(cell.request.origin.header.clone());
+        self.begin_text(&cell.request, &cell.content);
         // To the agent first: it is still waking up while these are published, and its outputs are ordered behind them.
         let shown = if self.counts_cells {
             let count = self.number_of_cell(cell.stores_history());

@@ -1,6 +1,9 @@
 //! The parts of contents that the front itself reads. Everything else passes through unread.
 
+use crate::text_limit::Text;
+use interpreter::Stream;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// What the front needs of an `execute_request` (messaging specification, "Execute").
@@ -11,6 +14,8 @@ pub(crate) struct Execute {
     pub silent: bool,
     pub store_history: Option<bool>,
     pub stop_on_error: Option<bool>,
+    #[serde(default)]
+    pub allow_stdin: Value,
     #[serde(default)]
     pub user_expressions: Option<Box<RawValue>>,
 }
@@ -32,6 +37,11 @@ impl Execute {
 
     pub(crate) fn stores_history(&self) -> bool {
         !self.silent && self.store_history.unwrap_or(true)
+    }
+
+    /// Whether somebody is there who could be asked: front ends say yes, programs that run notebooks say no.
+    pub(crate) fn allows_questions(&self) -> bool {
+        !self.silent && self.allow_stdin == true
     }
 
     pub(crate) fn stops_on_error(&self) -> bool {
@@ -86,6 +96,26 @@ impl Named {
 #[serde(default)]
 pub(crate) struct Dated {
     pub date: Option<String>,
+}
+
+/// A `stream`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Printed {
+    name: String,
+    text: String,
+}
+
+impl Printed {
+    /// The text of a `stream` message, unless it is of a stream that we do not know.
+    pub(crate) fn parse(content: &[u8]) -> Option<Text> {
+        let Self { name, text } = serde_json::from_slice(content).ok()?;
+        let stream = match name.as_str() {
+            "stdout" => Stream::Stdout,
+            "stderr" => Stream::Stderr,
+            _ => return None,
+        };
+        Some((stream, text.into()))
+    }
 }
 
 /// A `clear_output`.

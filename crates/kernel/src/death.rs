@@ -106,6 +106,7 @@ impl Kernel {
             self.answer_cell(answered);
         }
         if let Some(cell) = self.cell.take() {
+            self.end_text(&cell.request.origin.header);
             self.publish_error(Some(&cell.request.origin.header), "InterpreterDied", &why);
             let reply = self.bad_cell("InterpreterDied", &why);
             self.reply(&cell.request, "execute_reply", &reply);
@@ -165,7 +166,7 @@ impl Kernel {
                 loop {
                     match interpreter.next().await {
                         Event::Exit(_) => return,
-                        Event::Text(stream, text) => self.publish_text(stream, &text),
+                        Event::Text(stream, text) => self.publish_text(stream, text),
                         Event::Frame(_) | Event::Debug(_) => {}
                     }
                 }

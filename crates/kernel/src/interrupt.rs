@@ -89,7 +89,7 @@ impl Kernel {
             "Interrupted twice, and the cell goes on. {place}; it is interrupted when that returns to Python. \
              To end it now, restart the kernel: all variables are lost then.\n"
         );
-        self.publish_text(Stream::Stderr, text.as_bytes());
+        self.show_text(Stream::Stderr, text.as_bytes(), self.text_parent.as_ref());
     }
 }
 

@@ -20,6 +20,7 @@ mod run;
 mod setup;
 mod stdin;
 mod subshells;
+mod text_limit;
 
 pub use run::Ended;
 pub use run::Kernel;

@@ -1,6 +1,9 @@
 //! What is sent: replies, outputs, busy and idle.
 
 use crate::Kernel;
+use crate::content::Execute;
+use crate::content::Printed;
+use crate::text_limit::Text;
 use bytes::Bytes;
 use interpreter::Stream;
 use serde_json::Value;
@@ -77,16 +80,86 @@ impl Kernel {
     }
 
     /// Publishes text of the interpreter as output of the request in hand, or of the last one.
-    pub(crate) fn publish_text(&mut self, stream: Stream, text: &[u8]) {
+    pub(crate) fn publish_text(&mut self, stream: Stream, text: Bytes) {
         if let Some(cell) = &mut self.cell {
             cell.shows_output();
         }
-        let name = match stream {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
+        let parent = self.text_parent.as_ref();
+        match self.limits.of(parent) {
+            None => self.show_text(stream, &text, parent),
+            Some(limit) => {
+                let now = limit.take(stream, text);
+                self.show_texts(&now, self.text_parent.as_ref());
+            }
+        }
+    }
+
+    pub(crate) fn show_text(&self, stream: Stream, text: &[u8], parent: Option<&Bytes>) {
+        self.outbox.publish_stream(name_of(stream), text, parent);
+    }
+
+    fn show_texts(&self, texts: &[Text], parent: Option<&Bytes>) {
+        for (stream, text) in texts {
+            self.show_text(*stream, text, parent);
+        }
+    }
+
+    /// The text of a cell begins: from here on it counts.
+    pub(crate) fn begin_text(&mut self, request: &Incoming, content: &Execute) {
+        let for_a_person = self.setup.someone_looks && content.allows_questions();
+        let limit = self.setup.config.stream_limit.of_cell(for_a_person);
+        self.limits.begin(&request.origin.header, limit);
+    }
+
+    /// A cell has printed its last: what was kept of its text is shown.
+    pub(crate) fn end_text(&mut self, header: &Bytes) {
+        if let Some(limit) = self.limits.of(Some(header)) {
+            let now = limit.end();
+            self.show_texts(&now, Some(header));
+        }
+    }
+
+    /// Holds an output of the agent's against the limit of its cell. True if that is all that is to be done: it is text, and
+    /// what may be shown of it has been.
+    pub(crate) fn is_held_to_limit(
+        &mut self,
+        kind: &str,
+        content: &Bytes,
+        parent: Option<&Bytes>,
+    ) -> bool {
+        let Some(limit) = self.limits.of(parent) else {
+            return false;
         };
-        self.outbox
-            .publish_stream(name, text, self.text_parent.as_ref());
+        let now = match kind {
+            "stream" => {
+                let Some((stream, text)) = Printed::parse(content) else {
+                    return false;
+                };
+                let size = text.len();
+                let now = limit.take(stream, text);
+                if now.len() == 1 && now[0].1.len() == size {
+                    return false; // as it came
+                }
+                self.show_texts(&now, parent);
+                return true;
+            }
+            "error" | "execute_result" => limit.release(),
+            "clear_output" => {
+                let now = limit.release();
+                limit.restart();
+                now
+            }
+            _ => return false,
+        };
+        self.show_texts(&now, parent);
+        false
+    }
+}
+
+fn name_of(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
     }
 }
 

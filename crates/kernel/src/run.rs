@@ -10,6 +10,7 @@ use crate::measure::Slot;
 use crate::measure::Usage;
 use crate::stdin::Question;
 use crate::subshells::Subshells;
+use crate::text_limit::TextLimits;
 use bytes::Bytes;
 use interpreter::Interpreter;
 use std::collections::HashMap;
@@ -57,6 +58,7 @@ pub struct Kernel {
     pub(crate) debug: Debug,
     /// Header of the request that text of the pipes belongs to: the last one that the agent was given.
     pub(crate) text_parent: Option<Bytes>,
+    pub(crate) limits: TextLimits,
     pub(crate) execution_count: u64,
     pub(crate) meter: Slot,
     pub(crate) usage: Usage,
@@ -103,6 +105,7 @@ impl Kernel {
             last_id: 0,
             debug: Debug::default(),
             text_parent: None,
+            limits: TextLimits::default(),
             execution_count: 1,
             meter: Slot::Absent,
             usage: Usage::default(),

@@ -24,6 +24,8 @@ pub struct Setup {
     pub config: Config,
     /// What was wrong with the configuration; shown once.
     pub notices: Vec<String>,
+    /// Whether a person looks at the outputs, as the surroundings tell.
+    pub someone_looks: bool,
     /// Whether badges are shown, as the surroundings decide it.
     pub badge: policy::Effective,
     /// Version of this program.

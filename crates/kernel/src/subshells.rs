@@ -276,6 +276,7 @@ impl Kernel {
                 // What C code and threads print belongs to the newest cell, but never to another than the one in hand.
                 None => self.text_parent = Some(header.clone()),
             }
+            self.begin_text(&request, content);
             if !content.silent {
                 let input = json!({"code": content.code, "execution_count": count});
                 self.outbox.publish(
@@ -385,6 +386,7 @@ impl Kernel {
             buffers,
         } = answer;
         if let Some((_, started)) = &task.cell {
+            self.end_text(&task.request.origin.header);
             metadata = ReplyMetadata::json(&self.setup.session, started, &envelope.status, None);
             self.counted(task.count, envelope.execution_count);
         }
@@ -421,6 +423,7 @@ impl Kernel {
             for request in running.into_iter().chain(subshell.comms.into_values()) {
                 let is_cell = request.header.msg_type == "execute_request";
                 if is_cell {
+                    self.end_text(&request.origin.header);
                     self.publish_error(Some(&request.origin.header), "InterpreterDied", why);
                 }
                 if let Some(kind) = type_of_reply(&request) {

@@ -8,13 +8,22 @@ use crate::config::BadgeMode;
 /// Where the kernel runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// `JPY_SESSION_NAME` is set: started by a Jupyter server, so by JupyterLab, Notebook or Colab's local runtime. Absent under
-    /// nbclient, papermill, nbval and `jupyter execute`.
+    /// `JPY_SESSION_NAME` was set for this kernel: started by a Jupyter server, so by JupyterLab, Notebook or Colab's local
+    /// runtime. Absent under nbclient, papermill, nbval and `jupyter execute`; what those inherit from the kernel of a notebook
+    /// that they are called in does not count.
     pub jpy_session_name: bool,
     /// Started by VS Code.
     pub vscode: bool,
     /// Our JupyterLab extension has opened its comm: it draws the record itself, outside of the notebook's outputs.
     pub labextension: bool,
+}
+
+impl Surroundings {
+    /// Whether a person looks at the outputs.
+    #[must_use]
+    pub fn someone_looks(&self) -> bool {
+        self.jpy_session_name || self.vscode || self.labextension
+    }
 }
 
 /// What is done about badges, once `auto` is decided.
@@ -39,9 +48,7 @@ pub fn resolve(mode: BadgeMode, surroundings: &Surroundings) -> Effective {
         BadgeMode::Metadata => Effective::Metadata,
         BadgeMode::Off => Effective::Off,
         BadgeMode::Auto if surroundings.labextension => Effective::Metadata,
-        BadgeMode::Auto if surroundings.jpy_session_name || surroundings.vscode => {
-            Effective::Output
-        }
+        BadgeMode::Auto if surroundings.someone_looks() => Effective::Output,
         BadgeMode::Auto => Effective::Off,
     }
 }

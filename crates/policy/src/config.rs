@@ -29,6 +29,35 @@ impl BadgeMode {
     ];
 }
 
+/// How much text of a cell is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StreamLimit {
+    /// [`StreamLimit::OF_A_PERSON`] where a person looks at the outputs, none elsewhere.
+    #[default]
+    Auto,
+    /// All of it.
+    None,
+    /// This many bytes of each cell, whoever asked for it.
+    Bytes(u64),
+}
+
+impl StreamLimit {
+    /// More than anyone reads, and less than what a page in a browser dies of, bytes.
+    pub const OF_A_PERSON: u64 = 32 << 20;
+    /// Less would leave no room for words, bytes.
+    pub const SMALLEST: u64 = 1 << 10;
+
+    /// The limit of a cell in bytes; `for_a_person` says that one looks at its outputs.
+    #[must_use]
+    pub fn of_cell(self, for_a_person: bool) -> Option<u64> {
+        match self {
+            Self::Auto => for_a_person.then_some(Self::OF_A_PERSON),
+            Self::None => None,
+            Self::Bytes(bytes) => Some(bytes),
+        }
+    }
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
@@ -88,6 +117,8 @@ pub struct Config {
     pub min_delta: u64,
     /// A change of at least this many bytes gets the details panel.
     pub details_delta: u64,
+    /// How much text of a cell is shown.
+    pub stream_limit: StreamLimit,
     /// Whether cells are measured at all.
     pub measure: bool,
     /// Whether the high-water mark may be reset before a cell.
@@ -117,6 +148,7 @@ impl Default for Config {
             badge: BadgeMode::default(),
             min_delta: MIB,
             details_delta: MIB,
+            stream_limit: StreamLimit::default(),
             measure: true,
             reset_peak: true,
             gpu: true,
@@ -131,6 +163,24 @@ impl Default for Config {
             python: None,
             ipykernel_names: true,
             log: Log::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_limited_for_a_person_or_as_asked() {
+        const LIMIT: u64 = StreamLimit::OF_A_PERSON;
+        for (limit, for_a_person, of_others) in [
+            (StreamLimit::Auto, Some(LIMIT), None),
+            (StreamLimit::None, None, None),
+            (StreamLimit::Bytes(5), Some(5), Some(5)),
+        ] {
+            assert_eq!(limit.of_cell(true), for_a_person, "{limit:?}");
+            assert_eq!(limit.of_cell(false), of_others, "{limit:?}");
         }
     }
 }

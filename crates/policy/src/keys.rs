@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{BadgeMode, Config, LogLevel};
+use crate::config::{BadgeMode, Config, LogLevel, StreamLimit};
 use crate::load::ENV_PREFIX;
 use crate::size::print_size;
 use crate::value::{self, Raw};
@@ -74,6 +74,18 @@ pub const KEYS: &[Key] = &[
         in_project: true,
         set: |c, raw, _| value::size(raw).map(|v| c.details_delta = v),
         print: |c| size(c.details_delta),
+    },
+    Key {
+        name: "stream_limit",
+        doc: "How much of what a cell prints is shown: its begin and its end. \"auto\" limits it where a person looks at it.",
+        allowed: "\"auto\", \"none\" or a size from \"1 KiB\" on",
+        in_project: true,
+        set: |c, raw, _| value::stream_limit(raw).map(|v| c.stream_limit = v),
+        print: |c| match c.stream_limit {
+            StreamLimit::Auto => text("auto"),
+            StreamLimit::None => text("none"),
+            StreamLimit::Bytes(bytes) => size(bytes),
+        },
     },
     Key {
         name: "measure",

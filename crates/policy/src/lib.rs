@@ -30,7 +30,7 @@ mod tables;
 mod value;
 
 pub use badge_mode::{CellFlags, Effective, Surroundings, resolve, should_show};
-pub use config::{BadgeMode, Config, Finding, Log, LogLevel};
+pub use config::{BadgeMode, Config, Finding, Log, LogLevel, StreamLimit};
 pub use discover::{Found, MAX_FILE_BYTES, Places, discover, read};
 pub use keys::{KEYS, Key};
 pub use load::{ENV_PREFIX, Level, Source, load};

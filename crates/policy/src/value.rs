@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::StreamLimit;
 use crate::problem::quoted;
 use crate::size::parse_size;
 
@@ -110,6 +111,20 @@ pub(crate) fn optional_size(raw: &Raw<'_>) -> Result<Option<u64>, String> {
     size(raw)
         .map(Some)
         .map_err(|error| format!("{error}, or \"none\""))
+}
+
+/// How much text is shown: a word, or a size.
+pub(crate) fn stream_limit(raw: &Raw<'_>) -> Result<StreamLimit, String> {
+    if is_word(raw, "auto") {
+        return Ok(StreamLimit::Auto);
+    }
+    match optional_size(raw).map_err(|error| format!("{error}, or \"auto\""))? {
+        None => Ok(StreamLimit::None),
+        Some(bytes) if bytes < StreamLimit::SMALLEST => {
+            Err(raw.refused("\"none\" for no limit, or a size from \"1 KiB\" on"))
+        }
+        Some(bytes) => Ok(StreamLimit::Bytes(bytes)),
+    }
 }
 
 /// A path, or the word for none. One with a folder in it counts from `base`, the folder of the file that it stands in.

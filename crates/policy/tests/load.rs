@@ -4,7 +4,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use policy::{BadgeMode, Config, KEYS, LogLevel, Source, load};
+use policy::{BadgeMode, Config, KEYS, LogLevel, Source, StreamLimit, load};
 use proptest::prelude::*;
 use support::{env, good, pairs, problems, project, pyproject, user};
 
@@ -28,6 +28,7 @@ fn every_key_can_be_set_in_a_file() {
         badge = "warn"
         min_delta = 0
         details_delta = "2 MiB"
+        stream_limit = "1 MiB"
         measure = false
         reset_peak = false
         gpu = false
@@ -46,6 +47,7 @@ fn every_key_can_be_set_in_a_file() {
     let config = good(&[user(text)]);
     assert_eq!(config.badge, BadgeMode::Warn);
     assert_eq!((config.min_delta, config.details_delta), (0, 2 << 20));
+    assert_eq!(config.stream_limit, StreamLimit::Bytes(1 << 20));
     assert_eq!(
         (config.measure, config.reset_peak, config.gpu),
         (false, false, false)

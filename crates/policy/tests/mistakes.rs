@@ -33,6 +33,14 @@ fn a_mistake_names_the_file_the_line_the_key_and_what_is_allowed() {
             "min_delta = \"4 gigs\"",
             "`min_delta`: \"4 gigs\": `gigs` is not a unit; use B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024)",
         ),
+        (
+            "stream_limit = 0",
+            "`stream_limit`: 0 is not allowed; use \"none\" for no limit, or a size from \"1 KiB\" on",
+        ),
+        (
+            "stream_limit = \"much\"",
+            "`stream_limit`: \"much\": not a size; write for instance \"4 GiB\", \"500MB\" or a number of bytes, or \"none\", or \"auto\"",
+        ),
         ("min_delta = -1", "`min_delta`: -1: a size is not negative"),
         (
             "min_delta = 1.5",

@@ -5,6 +5,8 @@ use policy::Places;
 use policy::Problem;
 use policy::Source;
 use policy::Surroundings;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Variables with our prefix that are no configuration keys.
@@ -49,10 +51,46 @@ fn places() -> Places {
 
 /// Where this kernel was started, as far as the environment tells.
 pub fn surroundings() -> Surroundings {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let starter = std::env::var("JPY_PARENT_PID")
+        .ok()
+        .and_then(|pid| pid.trim().parse::<u32>().ok())
+        .and_then(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok())
+        .unwrap_or_default();
+    let is_set = |name: &str| {
+        std::env::var_os(name)
+            .is_some_and(|value| !value.is_empty() && !holds(&starter, name, &value))
+    };
     Surroundings {
         jpy_session_name: is_set("JPY_SESSION_NAME"),
         vscode: is_set("VSCODE_PID") || is_set("VSCODE_CWD"),
         labextension: false,
+    }
+}
+
+/// Whether the program that started the kernel has the same variable. A server sets it for its kernels alone; a program that
+/// is called in a notebook has it of that notebook's kernel, and hands it on.
+fn holds(environ: &[u8], name: &str, value: &OsStr) -> bool {
+    let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
+    environ
+        .split(|&byte| byte == 0)
+        .any(|entry| entry == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_inherited_if_the_starter_has_it_with_the_same_value() {
+        let environ = b"HOME=/root\0JPY_SESSION_NAME=a.ipynb\0X=1\0";
+        for (value, inherited) in [("a.ipynb", true), ("a.ipyn", false), ("b.ipynb", false)] {
+            let value = OsStr::new(value);
+            assert_eq!(
+                holds(environ, "JPY_SESSION_NAME", value),
+                inherited,
+                "{value:?}"
+            );
+        }
+        assert!(!holds(b"", "X", OsStr::new("1")));
     }
 }

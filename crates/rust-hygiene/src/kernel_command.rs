@@ -66,6 +66,7 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
     .map(|(python, _)| python)
     .map_err(|error| error.to_string());
     let info = connection.info();
+    let surroundings = configuration::surroundings();
     let setup = Setup {
         env: python.as_deref().map(environment).unwrap_or_default(),
         python,
@@ -81,7 +82,8 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
         session: String::new(),
         key: connection.key.clone(),
         arguments: args.ipython_args,
-        badge: policy::resolve(config.badge, &configuration::surroundings()),
+        someone_looks: surroundings.someone_looks(),
+        badge: policy::resolve(config.badge, &surroundings),
         config,
         notices: problems.iter().map(ToString::to_string).collect(),
         version: env!("CARGO_PKG_VERSION"),
