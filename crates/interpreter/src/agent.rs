@@ -53,6 +53,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "stand_in.py",
     "streams.py",
     "subshells.py",
+    "unseen.py",
     "variables.py",
 ];
 

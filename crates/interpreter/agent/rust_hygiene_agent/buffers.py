@@ -7,10 +7,9 @@ A buffer is known by its address, so that ten views count once, and from 256 KiB
 import array
 import gc
 import os
-import sys
 from time import perf_counter
 
-from .kinds import derives, module_of, mro_of, type_name
+from .kinds import attribute, derives, module_of, mro_of, no_torch_function, type_name
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RESIDENT_FROM = 256 * 1024
@@ -124,9 +123,11 @@ class Buffers:
             return self.count(id(obj) + _BYTES_HEAD, len(obj)) + 64
         if type(obj) is array.array:
             return self.count(obj.buffer_info()[0], size - 64) + 64
-        np = sys.modules.get("numpy")
-        if np is not None and len(obj):
-            return self.count(_address(np, np.frombuffer(obj, np.uint8)), size - 64) + 64
+        plain = attribute("numpy", "ndarray")
+        if plain is not None and len(obj):
+            # From C to C: while an array stands on it, a thread of the user's could not make the bytearray longer.
+            (interface,) = map(plain.__array_interface__.__get__, map(plain, ((1,),), ("u1",), (obj,)))
+            return self.count(interface["data"][0], size - 64) + 64
         return size
 
     def knows(self, kind):
@@ -151,16 +152,7 @@ def _reader(kind):
 
 
 def _is_libs_own(top, cls):
-    return any(_attribute(sys.modules.get(module), name) is cls for module, name in _CLASSES[top])
-
-
-def _attribute(module, name):
-    if module is None:
-        return None
-    try:
-        return object.__getattribute__(module, "__dict__").get(name)
-    except AttributeError:
-        return None
+    return any(attribute(module, name) is cls for module, name in _CLASSES[top])
 
 
 _CLASSES = {
@@ -176,13 +168,12 @@ _CLASSES = {
 # numpy ---------------------------------------------------------------------------------------------------------
 
 
-def _address(np, arr):
-    return np.ndarray.__array_interface__.__get__(arr)["data"][0]
+def _address(plain, obj):
+    return plain.__array_interface__.__get__(obj)["data"][0]
 
 
 def _numpy(buffers, obj, kind):
-    np = sys.modules["numpy"]
-    plain = np.ndarray
+    plain = attribute("numpy", "ndarray")
     own = 128
     more = (
         [] if kind is plain else gc.get_referents(obj)
@@ -192,9 +183,9 @@ def _numpy(buffers, obj, kind):
     if base is not None:
         # A view: its base pays. What is not readable as an object (a capsule, a mapping) is counted where we look.
         if type_name(type(base)) in ("mmap", "PyCapsule"):
-            own += buffers.count(_address(np, obj), size, mapped=True)
+            own += buffers.count(_address(plain, obj), size, mapped=True)
         return own, {}, [base, *more]
-    own += buffers.count(_address(np, obj), size)
+    own += buffers.count(_address(plain, obj), size)
     if plain.dtype.__get__(obj).kind == "O" and size and not more:
         return own, {}, plain.reshape(plain.view(obj, plain), -1, order="A")
     return own, {}, more
@@ -204,24 +195,28 @@ def _numpy(buffers, obj, kind):
 
 
 def _arrow(buffers, obj, kind):
-    lib = sys.modules["pyarrow.lib"]
-    if derives(kind, lib.Buffer):
+    buffer, arrow_array, chunked, dictionary = (
+        attribute("pyarrow.lib", name) for name in ("Buffer", "Array", "ChunkedArray", "DictionaryArray")
+    )
+    if derives(kind, buffer):
         return 64 + _arrow_buffer(buffers, obj), {}, []
-    if derives(kind, lib.Array):
+    if derives(kind, arrow_array):
         chunks = [obj]
-    elif derives(kind, lib.ChunkedArray):
-        chunks = obj.chunks
+    elif derives(kind, chunked):
+        chunks = chunked.chunks.__get__(obj)
     else:
+        table = attribute("pyarrow.lib", "Table")
+        tabular = table if derives(kind, table) else attribute("pyarrow.lib", "RecordBatch")
         chunks = [
             chunk
-            for column in obj.columns
-            for chunk in (column.chunks if hasattr(column, "chunks") else [column])
+            for column in tabular.columns.__get__(obj)
+            for chunk in (chunked.chunks.__get__(column) if derives(type(column), chunked) else [column])
         ]
     total = 128
     for chunk in chunks:
-        parts = chunk.buffers()
-        if derives(type(chunk), lib.DictionaryArray):
-            parts += chunk.dictionary.buffers()
+        parts = arrow_array.buffers(chunk)
+        if derives(type(chunk), dictionary):
+            parts += arrow_array.buffers(dictionary.dictionary.__get__(chunk))
         total += 64 + sum(_arrow_buffer(buffers, part) for part in parts if part is not None)
         if perf_counter() > buffers._deadline:
             break
@@ -238,8 +233,8 @@ def _arrow_buffer(buffers, buffer):
 
 
 def _polars(buffers, obj, kind):
-    polars = sys.modules["polars"]
-    for own in (polars.DataFrame, polars.Series):
+    for name in ("DataFrame", "Series"):
+        own = attribute("polars", name)
         if kind is own:
             return 64 + int(own.estimated_size(obj)), {}, []
     return None
@@ -249,20 +244,21 @@ def _polars(buffers, obj, kind):
 
 
 def _torch(buffers, obj, kind):
-    torch = sys.modules["torch"]
-    if kind is not torch.Tensor and kind is not torch.nn.Parameter:
+    if kind is not attribute("torch", "Tensor") and kind is not attribute("torch.nn.parameter", "Parameter"):
         return None  # a subclass may have __torch_function__, which is the user's code
-    storage = obj.untyped_storage()
-    children = [obj.grad] if obj.is_leaf and obj.grad is not None else []
-    if obj.device.type == "cpu":
+    with no_torch_function():
+        storage = obj.untyped_storage()
+        children = [obj.grad] if obj.is_leaf and obj.grad is not None else []
+        place, index = obj.device.type, obj.device.index
+    if place == "cpu":
         return 200 + buffers.count(storage.data_ptr(), storage.nbytes(), storage.is_shared()), {}, children
-    if obj.device.type != "cuda":
+    if place != "cuda":
         return None
-    key = ("cuda", obj.device.index, storage.data_ptr())
+    key = ("cuda", index, storage.data_ptr())
     if buffers._counted.get(key):
         return 200, {}, children
     buffers._counted[key] = storage.nbytes()
-    return 200, {str(obj.device.index or 0): storage.nbytes()}, children
+    return 200, {str(index or 0): storage.nbytes()}, children
 
 
 _READERS = {"numpy": _numpy, "pyarrow": _arrow, "polars": _polars, "torch": _torch}

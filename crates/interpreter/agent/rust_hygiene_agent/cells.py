@@ -10,6 +10,7 @@ from .channel import _exit
 from .frames import dumps
 from .interrupts import cares_for_interrupts
 from .replies import check_execute, error_of, error_reply, text_of
+from .unseen import unseen
 
 log = logging.getLogger("rust_hygiene")
 
@@ -40,7 +41,7 @@ class Cells:
         self._cells += 1
         self._count_before = self.shell.execution_count
         if request.facts:
-            self._guarded(self.facts.before_cell)
+            self._guarded(unseen, self.facts.before_cell)
         self._allow_stdin = bool(content.get("allow_stdin", False))
         clock = _clock(), _cpu_clock()
         shell = self.shell
@@ -157,7 +158,7 @@ class Cells:
             )
         reply = self._content_of_reply(error, content.get("user_expressions"))
         del result, error, failure
-        facts = self._guarded(self.facts.after_cell) if request.facts else None
+        facts = self._guarded(unseen, self.facts.after_cell) if request.facts else None
         self._reply(
             request.id,
             "execute_reply",
@@ -221,7 +222,7 @@ class Cells:
             log.debug("history not written", exc_info=True)
 
     def _explain(self, envelope):
-        facts = self._guarded(self.facts.explain, float(envelope.get("budget_s", 0.1)))
+        facts = self._guarded(unseen, self.facts.explain, float(envelope.get("budget_s", 0.1)))
         self.channel.send({"op": "facts"}, dumps(facts or {}))
 
 

@@ -1,8 +1,6 @@
 """A value in two short texts, type and shape, without running the user's code."""
 
-import sys
-
-from .kinds import derives, module_of, type_name
+from .kinds import attribute, derives, module_of, no_torch_function, type_name
 
 _COUNTED = (list, dict, tuple, set, frozenset)
 _LONGEST = 80
@@ -27,20 +25,20 @@ def _detail(value, kind):
     if kind is bytes or kind is bytearray:
         return f"{len(value)} bytes"
     top = module_of(kind).partition(".")[0]
-    library = sys.modules.get(top)
-    if library is None:
-        return ""
-    if top == "numpy" and derives(kind, library.ndarray):
-        plain = library.ndarray
-        return f"{plain.dtype.__get__(value).name} {plain.shape.__get__(value)}"
-    if top == "pandas" and (kind is library.DataFrame or kind is library.Series):
-        return str(kind.shape.fget(value))
-    if top == "polars" and (kind is library.DataFrame or kind is library.Series):
-        return str(kind.shape.fget(value))
-    if top == "pyarrow" and kind is library.Table:
-        return str(value.shape)
-    if top == "torch" and (kind is library.Tensor or kind is library.nn.Parameter):
-        dtype = str(value.dtype).partition(".")[2]
-        place = "" if value.device.type == "cpu" else f" {value.device}"
-        return f"{dtype} {tuple(value.shape)}{place}"
+    if top == "numpy":
+        plain = attribute("numpy", "ndarray")
+        if plain is not None and derives(kind, plain):
+            return f"{plain.dtype.__get__(value).name} {plain.shape.__get__(value)}"
+    elif top == "pandas" or top == "polars":
+        if kind is attribute(top, "DataFrame") or kind is attribute(top, "Series"):
+            return str(kind.shape.fget(value))
+    elif top == "pyarrow":
+        if kind is attribute("pyarrow.lib", "Table"):
+            return str(value.shape)
+    elif top == "torch":
+        if kind is attribute("torch", "Tensor") or kind is attribute("torch.nn.parameter", "Parameter"):
+            with no_torch_function():
+                dtype = str(value.dtype).partition(".")[2]
+                place = "" if value.device.type == "cpu" else f" {value.device}"
+                return f"{dtype} {tuple(value.shape)}{place}"
     return ""

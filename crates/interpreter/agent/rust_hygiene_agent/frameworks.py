@@ -1,6 +1,6 @@
 """Counters of GPU frameworks that the user has loaded and started; never loads or starts one."""
 
-import sys
+from .kinds import attribute
 
 
 def counters():
@@ -13,22 +13,21 @@ def counters():
 
 
 def _torch():
-    cuda = sys.modules.get("torch.cuda")
-    if cuda is None:
+    # The module's flag, not `is_initialized()`: asking must not start CUDA, and a function may have been replaced.
+    if attribute("torch.cuda", "_initialized") is not True:
         return {}
+    count, statistics = (
+        attribute("torch._C", "_cuda_getDeviceCount"),
+        attribute("torch._C", "_cuda_memoryStats"),
+    )
+    devices = {}
     try:
-        own = vars(cuda)
-        # The module's flag, not `is_initialized()`: asking must not start CUDA, and a function may have been replaced.
-        if own.get("_initialized") is not True:
-            return {}
-        native = vars(sys.modules["torch._C"])
-        devices = {}
-        for index in range(native["_cuda_getDeviceCount"]()):
-            stats = native["_cuda_memoryStats"](index)
+        for index in range(count()):
+            stats = statistics(index)
             reserved = stats["reserved_bytes"]["all"]["current"]
             if reserved:
                 live = stats["allocated_bytes"]["all"]["current"]
                 devices[str(index)] = {"live": live, "cached": reserved - live}
-        return devices
     except Exception:  # noqa: BLE001 - another version's layout: no counters rather than no facts
         return {}
+    return devices

@@ -1,4 +1,8 @@
-"""What a class is, asked without running code of its metaclass."""
+"""What a class or a module is, asked without running code of a metaclass or of a module that loads itself when touched."""
+
+import sys
+from contextlib import nullcontext
+from types import ModuleType
 
 mro_of = type.__dict__["__mro__"].__get__
 flags_of = type.__dict__["__flags__"].__get__
@@ -24,3 +28,20 @@ def module_of(kind):
 def derives(kind, base):
     """Whether `kind` is `base` or a subclass, by identity."""
     return any(cls is base for cls in mro_of(kind))
+
+
+module_globals = ModuleType.__dict__["__dict__"].__get__
+
+
+def attribute(module, name):
+    """What a loaded module has under a name, or None; nothing is loaded, and no `__getattr__` is asked."""
+    module = sys.modules.get(module)
+    if module is None or not derives(type(module), ModuleType):
+        return None
+    return module_globals(module).get(name)
+
+
+def no_torch_function():
+    """A context in which torch asks no `__torch_function__`, not even that of a mode that the user has entered for good."""
+    quiet = attribute("torch._C", "DisableTorchFunction")
+    return nullcontext() if quiet is None else quiet()

@@ -1,13 +1,15 @@
 """Which names of a namespace appeared, went away, were rebound or grew, at the price of a few passes in C.
 
 Identity is an id, never a reference. A value that was replaced by another one at the same address is missed here; sizing
-sees it by its size.
+sees it by its size. Lists and dicts are made by displays: `list(…)` takes its memory past the interpreter's store of freed lists but
+gives it back there, which the collector counts as growth.
 """
 
-import sys
 from collections import OrderedDict, defaultdict, deque
 from itertools import compress
-from operator import attrgetter, ne
+from operator import attrgetter, countOf, ne
+
+from .kinds import attribute
 
 # `len` of exactly these types is a field read in C; a subclass may have its own `__len__`.
 _CONTAINERS = frozenset(map(id, (list, dict, set, bytearray, deque, defaultdict, OrderedDict)))
@@ -29,12 +31,10 @@ class NameWatch:
 
     def look(self, namespace):
         """(new, dropped, rebound, resized): lists of names since the previous look."""
-        names, ids = list(namespace), list(map(id, namespace.values()))
-        try:
-            "".join(names)
-        except TypeError:  # a key of another type may have its own `__eq__`
+        names, ids = [*namespace], [*map(id, namespace.values())]
+        if countOf(map(type, names), str) != len(names):  # a key of another type may have its own `__eq__`
             keep = [type(name) is str for name in names]
-            names, ids = list(compress(names, keep)), list(compress(ids, keep))
+            names, ids = [*compress(names, keep)], [*compress(ids, keep)]
         old_names, old_ids = self._names, self._ids
         self._names, self._ids = names, ids
         known = len(old_names)
@@ -42,17 +42,19 @@ class NameWatch:
         if names[:known] == old_names:  # the usual case: names are only ever added at the end
             new = names[known:]
             if ids[:known] != old_ids:
-                rebound = list(compress(old_names, map(ne, ids, old_ids)))
+                rebound = [*compress(old_names, map(ne, ids, old_ids))]
         else:
-            old = dict(zip(old_names, old_ids))
-            now = dict(zip(names, ids))
+            old, now = {}, {}
+            old.update(zip(old_names, old_ids))
+            now.update(zip(names, ids))
             new = [name for name in names if name not in old]
             dropped = [name for name in old_names if name not in now]
             rebound = [name for name, key in now.items() if old.get(name, key) != key]
 
-        array = getattr(sys.modules.get("numpy"), "ndarray", None)
+        array = attribute("numpy", "ndarray")
         arrays = frozenset((id(array),))
-        for name in (*new, *rebound):
+        # At the first look all is the shell's own; `In`, for one, grows with each cell.
+        for name in (*new, *rebound) if known else ():
             kind = id(type(namespace[name]))
             self._containers.track(name, kind, _CONTAINERS)
             self._arrays.track(name, kind, arrays)
@@ -96,18 +98,27 @@ class _Lengths:
         self.before = {}
         if not self._kinds:
             return []
-        values = list(map(namespace.get, self._kinds))
-        kinds = list(map(id, map(type, values)))
+        values = [*map(namespace.get, self._kinds)]
+        kinds = [*map(id, map(type, values))]
         moved = []
-        if kinds != list(self._kinds.values()):  # another object of another type at the same address
-            moved = list(compress(self._kinds, map(ne, kinds, self._kinds.values())))
+        if kinds != [*self._kinds.values()]:  # another object of another type at the same address
+            moved = [*compress(self._kinds, map(ne, kinds, self._kinds.values()))]
             for name in moved:
                 self.forget(name)
             values = map(namespace.get, self._kinds)
-        lengths = list(map(self._probe, values))
-        if self._steady and lengths == self._order:
-            return moved
-        old, now = self._lengths, dict(zip(self._kinds, lengths))
-        self._lengths, self._order, self._steady = now, lengths, True
-        self.before = {name: old[name] for name, length in now.items() if old.get(name, length) != length}
-        return moved + list(self.before)
+        lengths = [*map(self._probe, values)]
+        if self._steady:
+            old = self._order
+            if lengths != old:
+                for name, before, now in compress(zip(self._kinds, old, lengths), map(ne, old, lengths)):
+                    self.before[name] = before
+                    self._lengths[name] = now
+        else:
+            for name, now in zip(self._kinds, lengths):
+                before = self._lengths.get(name, now)
+                self._lengths[name] = now
+                if before != now:
+                    self.before[name] = before
+            self._steady = True
+        self._order = lengths
+        return [*moved, *self.before]
