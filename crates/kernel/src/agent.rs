@@ -6,7 +6,6 @@ use crate::cell::CellReply;
 use crate::content::ClearOutput;
 use crate::death::Greeting;
 use crate::death::Life;
-use crate::publish::EMPTY;
 use crate::requests::type_of_reply;
 use bytes::Bytes;
 use interpreter::Event;
@@ -35,7 +34,11 @@ pub(crate) struct Envelope {
     #[serde(deserialize_with = "or_default")]
     pub exit: bool,
     #[serde(deserialize_with = "or_default")]
-    what: String,
+    pub what: String,
+    #[serde(deserialize_with = "or_default")]
+    pub words: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub afterwards: bool,
     #[serde(deserialize_with = "or_default")]
     python: String,
     #[serde(deserialize_with = "or_default")]
@@ -99,7 +102,7 @@ impl Kernel {
             "input_request" => self.input_request((envelope.id > 0).then_some(envelope.id), next()),
             "elsewhere" => self.move_comm(envelope.id, &envelope.what),
             "where" => self.tell_why_it_goes_on(&envelope.what),
-            "ask" => self.tell(&envelope.what),
+            "ask" => self.asked(&envelope),
             "async" => {
                 if !self.subshells.waits_for_events(envelope.id)
                     && let Some(cell) = &mut self.cell
@@ -126,7 +129,7 @@ impl Kernel {
         }
     }
 
-    fn publish(
+    pub(crate) fn publish(
         &mut self,
         kind: &str,
         parent: Bytes,
@@ -208,23 +211,6 @@ impl Kernel {
             .unwrap_or_default();
         for (stream, text) in rest {
             self.publish_text(stream, text);
-        }
-    }
-}
-
-impl Kernel {
-    /// Publishes what the agent asked for, as an output of the cell in hand.
-    fn tell(&mut self, what: &str) {
-        if what == "findings" {
-            let bundle = badge::findings_bundle(&self.ledger.findings(), &self.badge_options());
-            let content = serde_json::json!({"data": bundle.data, "metadata": bundle.metadata, "transient": {}});
-            let content = crate::publish::to_bytes(&content);
-            self.publish("display_data", Bytes::new(), EMPTY, content, Vec::new());
-        } else {
-            tracing::error!(what, "the agent asked for something unknown");
-        }
-        if let Some(interpreter) = &mut self.interpreter {
-            interpreter.send(&[Bytes::from_static(br#"{"op":"told"}"#)]);
         }
     }
 }

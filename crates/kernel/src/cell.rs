@@ -6,6 +6,7 @@ use crate::agent::Envelope;
 use crate::content::Execute;
 use crate::measure::Measured;
 use crate::publish::to_bytes;
+use crate::tell::Question;
 use bytes::Bytes;
 use ledger::CellEnd;
 use ledger::CellRecord;
@@ -46,6 +47,8 @@ pub(crate) struct Cell {
     shares_memory: bool,
     /// `clear_output(wait=True)` was the last output: whatever is shown next would wipe the cell.
     clear_is_pending: bool,
+    /// What it wants to be told at its end.
+    pub(crate) questions: Vec<Question>,
 }
 
 enum Phase {
@@ -211,6 +214,7 @@ impl Kernel {
             count: None,
             shares_memory: self.subshells.run_a_cell(),
             clear_is_pending: false,
+            questions: Vec::new(),
         });
         if !self.meter.begin() {
             self.send_cell();
@@ -305,7 +309,8 @@ impl Kernel {
         let Phase::Reading(reply) = std::mem::replace(&mut cell.phase, Phase::Over) else {
             return;
         };
-        if self.ledger.is_notable(&reading, &reply.facts)
+        let wanted = !cell.questions.is_empty();
+        if (wanted || self.ledger.is_notable(&reading, &reply.facts))
             && let Some(interpreter) = &mut self.interpreter
         {
             let budget = self.setup.config.explain_budget_ms as f64 / 1000.0;
@@ -362,6 +367,9 @@ impl Kernel {
         let record = reading.map(|reading| self.record(&cell, &reply, reading, explained));
         if let Some(record) = &record {
             self.show(&cell, record);
+            if !cell.clear_is_pending {
+                self.answer_questions(&cell.request.origin.header, &cell.questions);
+            }
         }
         let metadata = ReplyMetadata::json(
             &self.setup.session,

@@ -20,6 +20,7 @@ mod run;
 mod setup;
 mod stdin;
 mod subshells;
+mod tell;
 mod text_limit;
 
 pub use run::Ended;

@@ -2,8 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-/// Sixteen hexadecimal digits that are the same for sources that differ only in line ends, blanks at the end of lines
-/// and blank lines around the code.
+/// The magic above a cell that asks about the cell: a cell is the same with it and without.
+const QUESTION: &str = "%%hygiene";
+
+/// Sixteen hexadecimal digits that are the same for sources that differ only in line ends, blanks at the end of lines,
+/// blank lines around the code, and questions above it (`%%hygiene`).
 pub fn source_hash(source: &str) -> String {
     let mut hash = Sha256::new();
     let mut blank = 0;
@@ -13,6 +16,10 @@ pub fn source_hash(source: &str) -> String {
         let line = line.trim_end();
         if line.is_empty() {
             blank += 1;
+            continue;
+        }
+        if !begun && line.split_whitespace().next() == Some(QUESTION) {
+            blank = 0;
             continue;
         }
         if begun {
@@ -39,6 +46,8 @@ mod tests {
         for same in [
             "\n\na = 1\n\nif a:\n    b = 2\n\n",
             "a = 1  \r\n\r\nif a:\r\n    b = 2\r\n",
+            "%%hygiene why\na = 1\n\nif a:\n    b = 2",
+            "\n%%hygiene leaks\n%%hygiene why\n\na = 1\n\nif a:\n    b = 2",
         ] {
             assert_eq!(source_hash(same), plain);
         }
@@ -55,6 +64,8 @@ mod tests {
             "ab",
             "if a:\n  b",
             "if a:\nb",
+            "a\n%%hygiene why",
+            "%%hygienex\na",
         ]
         .map(source_hash)
         .to_vec();

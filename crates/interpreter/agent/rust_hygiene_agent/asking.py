@@ -55,10 +55,13 @@ class Asking:
     def _question(self):
         return {"op": "input_request"}
 
-    def ask(self, what):
-        """Asks the front for something that it publishes itself; returns when it has."""
-        self.channel.send({"op": "ask", "what": what})
-        self._await("told")
+    def ask(self, what, words=(), afterwards=False):
+        """Asks the front for something that it publishes itself: now, or with `afterwards` at the end of the cell.
+
+        Returns when it has, or has noted it: an empty text, or why it cannot.
+        """
+        self.channel.send({"op": "ask", "what": what, "words": list(words), "afterwards": afterwards})
+        return bytes(self._await("told")[0]).decode()
 
     def _await(self, operation):
         """The sections of the next frame of this kind; other frames wait until the cell is over."""

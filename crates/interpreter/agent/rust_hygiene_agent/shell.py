@@ -201,10 +201,11 @@ class ZMQInteractiveShell(InteractiveShell):
     def init_magics(self):
         """IPython's magics and ours."""
         super().init_magics()
-        from .hygiene import HygieneMagics
+        from .hygiene import HygieneMagics, take_out
         from .magics import KernelMagics
 
         self.register_magics(KernelMagics, HygieneMagics)
+        self.input_transformers_cleanup.append(take_out)
         self.magics_manager.register_alias("ed", "edit")
 
     def init_history(self):
@@ -246,7 +247,10 @@ class ZMQInteractiveShell(InteractiveShell):
     def Completer(self):
         """IPython's completer, made with the first look at it."""
         if self._completer is None:
+            from .hygiene import install_matcher
+
             super().init_completer()
+            install_matcher(self)
         return self._completer
 
     @Completer.setter
