@@ -241,7 +241,8 @@ def test_an_exception_that_the_user_keeps_is_the_users(shell):
     shell.run("def fit(n):\n    design = b'x' * n\n    raise ValueError(n)")
     shell.run("try:\n    fit(9_000_000)\nexcept ValueError as error:\n    kept = error")
     facts = shell.explain()
-    assert facts["holders"] == []
+    (row,) = facts["holders"]
+    assert (row["kind"], row["inside"]) == ("exceptions", "kept")
     assert {row["name"]: row["bytes"] for row in facts["variables"]}["kept"] == pytest.approx(
         9 * MB, rel=0.01
     )

@@ -10,6 +10,11 @@ pub(crate) fn title(cause: &str) -> Shown {
     let known = match cause {
         "variables" => "Variables",
         "mapped_files" => "Mapped files",
+        "imports" => "Imports",
+        "native" => "Live, under no name",
+        "framework_live" => "Tensors",
+        "gpu_context" => "GPU context",
+        "other_processes" => "Other processes",
         "user_growth" => "Growing variable",
         "ipython_refs" => "Kept by the output history",
         "traceback_refs" => "Kept by a traceback",

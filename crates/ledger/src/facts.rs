@@ -5,15 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+mod allocator;
+mod fields;
+mod holder;
+
+pub use allocator::Allocator;
+use fields::Fields;
+pub use holder::{Holder, HolderKind};
 
 const LARGEST: usize = 1 << 20;
-const NAMES: usize = 50;
-const ROWS: usize = 200;
-const TEXT: usize = 200;
-const DEVICES: usize = 128;
 
 /// Facts of one cell. Tier 0 fills the names and counts, tier 1 the variables and holders.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +47,12 @@ pub struct Facts {
     pub variables: Vec<Variable>,
     /// What is kept by others than the user's names.
     pub holders: Vec<Holder>,
+    /// Bytes of segments of shared memory that the cell made and forgot.
+    pub segments: u64,
+    /// Packages that were loaded during the cell.
+    pub imported: Vec<String>,
+    /// What the allocators say.
+    pub allocators: Vec<Allocator>,
     /// Counters of GPU frameworks by framework and its number of the device.
     pub frameworks: BTreeMap<String, BTreeMap<u32, meter::FrameworkMemory>>,
 }
@@ -87,50 +96,6 @@ pub enum Change {
     Shrunk,
     /// It is gone.
     Dropped,
-}
-
-/// Something other than the user's names that keeps memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holder {
-    /// What it is.
-    pub kind: HolderKind,
-    /// The name that a person knows: `Out[3]`, `sys.last_traceback`.
-    pub name: String,
-    /// All other names under which it keeps the object.
-    pub names: Vec<String>,
-    /// Class of what is kept.
-    pub type_name: String,
-    /// Shape, length or place.
-    pub detail: String,
-    /// What no name of the user's reaches.
-    pub bytes: u64,
-    /// The same when last seen.
-    pub before: u64,
-    /// `bytes` is a lower bound or an estimate.
-    pub at_least: bool,
-    /// Variables were only sampled, so one of them might hold this too.
-    pub maybe_shared: bool,
-}
-
-impl Holder {
-    /// Change of size by this cell.
-    pub fn delta(&self) -> i64 {
-        difference(self.bytes, self.before)
-    }
-}
-
-/// Kinds of holders.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HolderKind {
-    /// The output history of the shell.
-    Out,
-    /// The last exception.
-    Traceback,
-    /// One that this version does not know.
-    #[default]
-    #[serde(other)]
-    Other,
 }
 
 impl Facts {
@@ -183,6 +148,9 @@ impl Facts {
             complete: fields.get("complete"),
             variables: fields.rows("variables", Variable::read),
             holders: fields.rows("holders", Holder::read),
+            segments: fields.bytes("segments"),
+            imported: fields.texts("imported"),
+            allocators: fields.rows("allocators", Allocator::read),
             frameworks: fields.frameworks("frameworks"),
         };
         let notice = (!fields.refused.is_empty()).then(|| {
@@ -209,22 +177,6 @@ impl Variable {
     }
 }
 
-impl Holder {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            kind: fields.get("kind"),
-            name: fields.text("name"),
-            names: fields.texts("names"),
-            type_name: fields.text("type"),
-            detail: fields.text("detail"),
-            bytes: fields.bytes("bytes"),
-            before: fields.bytes("before"),
-            at_least: fields.get("at_least"),
-            maybe_shared: fields.get("maybe_shared"),
-        }
-    }
-}
-
 /// `now − before` without overflow.
 fn difference(now: u64, before: u64) -> i64 {
     let (now, before) = (
@@ -234,105 +186,14 @@ fn difference(now: u64, before: u64) -> i64 {
     now.saturating_sub(before)
 }
 
-/// Reads fields of a JSON object one by one and remembers which were of a wrong kind.
-struct Fields<'a> {
-    object: &'a Map<String, Value>,
-    refused: Vec<&'static str>,
-}
-
-impl<'a> Fields<'a> {
-    fn get<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
-        match self.object.get(name) {
-            None | Some(Value::Null) => T::default(),
-            Some(value) => T::deserialize(value).unwrap_or_else(|_| {
-                self.refuse(name);
-                T::default()
-            }),
-        }
-    }
-
-    /// A count or size; a negative one or a fraction is not one.
-    fn bytes(&mut self, name: &'static str) -> u64 {
-        self.get(name)
-    }
-
-    fn text(&mut self, name: &'static str) -> String {
-        cut(self.get::<String>(name))
-    }
-
-    fn list(&mut self, name: &'static str) -> &'a [Value] {
-        match self.object.get(name) {
-            None | Some(Value::Null) => &[],
-            Some(Value::Array(list)) => list,
-            Some(_) => {
-                self.refuse(name);
-                &[]
-            }
-        }
-    }
-
-    fn texts(&mut self, name: &'static str) -> Vec<String> {
-        let list = self.list(name);
-        list.iter()
-            .filter_map(Value::as_str)
-            .take(NAMES)
-            .map(|text| cut(text.to_owned()))
-            .collect()
-    }
-
-    fn rows<T>(&mut self, name: &'static str, read: fn(&mut Fields) -> T) -> Vec<T> {
-        let mut rows = Vec::new();
-        for value in self.list(name).iter().take(ROWS) {
-            let Value::Object(object) = value else {
-                self.refuse(name);
-                continue;
-            };
-            let mut fields = Fields {
-                object,
-                refused: Vec::new(),
-            };
-            rows.push(read(&mut fields));
-            if !fields.refused.is_empty() {
-                self.refuse(name);
-            }
-        }
-        rows
-    }
-
-    fn frameworks(
-        &mut self,
-        name: &'static str,
-    ) -> BTreeMap<String, BTreeMap<u32, meter::FrameworkMemory>> {
-        let mut found: BTreeMap<String, BTreeMap<u32, meter::FrameworkMemory>> = self.get(name);
-        found.retain(|framework, _| framework.len() <= TEXT);
-        while found.values().map(BTreeMap::len).sum::<usize>() > DEVICES || found.len() > DEVICES {
-            self.refuse(name);
-            found.pop_last();
-        }
-        found
-    }
-
-    fn refuse(&mut self, name: &'static str) {
-        if !self.refused.contains(&name) {
-            self.refused.push(name);
-        }
-    }
-}
-
-fn cut(mut text: String) -> String {
-    if text.len() > TEXT {
-        let end = text.floor_char_boundary(TEXT);
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::fields::TEXT;
     use super::*;
+
+    const NAMES: usize = 50;
 
     #[test]
     fn facts_of_both_tiers_are_read() {

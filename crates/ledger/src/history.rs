@@ -15,8 +15,10 @@ pub struct Run {
     pub delta: Option<i64>,
     /// Names that hold more than before, largest growth first.
     pub grown: Vec<Growth>,
-    /// Growth of what only the shell keeps.
+    /// Growth of what has a cause of its own.
     pub holders: i64,
+    /// Growth of what the allocators have given out and no name leads to.
+    pub native: i64,
 }
 
 /// A name that holds more than before.
@@ -36,10 +38,11 @@ pub struct Growth {
 
 impl Run {
     /// What is remembered of a cell.
-    pub fn new(delta: Option<i64>, facts: Option<&Facts>) -> Self {
+    pub fn new(delta: Option<i64>, facts: Option<&Facts>, native: i64) -> Self {
         let Some(facts) = facts else {
             return Self {
                 delta,
+                native,
                 ..Self::default()
             };
         };
@@ -66,6 +69,7 @@ impl Run {
             delta,
             grown,
             holders,
+            native,
         }
     }
 }
@@ -137,7 +141,7 @@ mod tests {
     use super::*;
 
     fn run(delta: i64) -> Option<Run> {
-        Some(Run::new(Some(delta), None))
+        Some(Run::new(Some(delta), None, 0))
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 pub mod causes;
 mod facts;
+mod growths;
 mod hash;
 mod history;
 mod record;
@@ -18,7 +19,7 @@ mod size;
 mod thresholds;
 mod trend;
 
-pub use facts::{Change, Facts, Holder, HolderKind, Variable};
+pub use facts::{Allocator, Change, Facts, Holder, HolderKind, Variable};
 pub use hash::source_hash;
 pub use record::{
     Cause, CellInfo, CellRecord, Confidence, Counts, Culprit, CulpritKind, Finding, Ledger,

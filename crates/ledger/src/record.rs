@@ -120,6 +120,16 @@ pub enum RowCause {
     Variables,
     /// Pages of libraries and mapped files: the operating system's cache, not a leak.
     MappedFiles,
+    /// Packages that were loaded: code, classes and tables.
+    Imports,
+    /// In use of the allocators, and no name of Python's leads there.
+    Native,
+    /// Tensors of a framework on a GPU.
+    FrameworkLive,
+    /// What a GPU's driver, context and libraries use beside a framework's allocator.
+    GpuContext,
+    /// Other programs on the same GPU.
+    OtherProcesses,
     /// One of the causes of the closed list.
     #[serde(untagged)]
     Kept(Cause),

@@ -9,29 +9,126 @@ use crate::size::human;
 const LISTED: usize = 8;
 const SMALLEST: u64 = 64 * 1024;
 
+/// The ledger of a cell, and what the detectors want to know of it.
+#[derive(Debug, Default)]
+pub(crate) struct Split {
+    /// The rows.
+    pub ledger: Ledger,
+    /// Bytes of the delta that no variable, holder or slack accounts for.
+    pub unnamed: i64,
+    /// The part of them that the allocators have given out.
+    pub native: i64,
+}
+
 /// Splits the host delta. Without facts of tier 1 there are no rows and the whole delta is residue.
-pub fn ledger(host: &Host, facts: Option<&Facts>, notable: u64) -> Ledger {
-    let mut rows = facts.map_or_else(Vec::new, |facts| rows(host, facts));
-    rows.sort_by_key(|row| std::cmp::Reverse(row.bytes.unsigned_abs()));
+pub(crate) fn split(host: &Host, facts: Option<&Facts>, notable: u64) -> Split {
+    let mut rows = facts.map_or_else(Vec::new, |facts| named_rows(host, facts));
+    let in_files = |row: &&Row| row.cause == RowCause::MappedFiles;
+    let named = sum(&rows).saturating_sub(rows.iter().filter(in_files).map(|row| row.bytes).sum());
     let Some(delta) = host.delta else {
-        return Ledger {
-            rows,
-            residue: None,
-            explained: None,
+        sort(&mut rows);
+        return Split {
+            ledger: Ledger {
+                rows,
+                ..Ledger::default()
+            },
+            ..Split::default()
         };
     };
-    let sum = rows
-        .iter()
-        .fold(0i64, |sum, row| sum.saturating_add(row.bytes));
-    let residue = delta.saturating_sub(sum);
+    if let Some(facts) = facts {
+        rows.extend(slack_rows(facts));
+    }
+    let unnamed = delta.saturating_sub(sum(&rows));
+    let native = facts.map_or(0, |facts| native(facts, unnamed, named));
+    if let Some(facts) = facts
+        && native.unsigned_abs() >= SMALLEST
+    {
+        rows.push(native_row(facts, native));
+    }
+    sort(&mut rows);
+    let residue = delta.saturating_sub(sum(&rows));
     let explained = (facts.is_some() && delta.unsigned_abs() >= notable.max(1)).then(|| {
         rounded((1.0 - residue.unsigned_abs() as f64 / delta.unsigned_abs() as f64).clamp(0.0, 1.0))
     });
-    Ledger {
-        rows,
-        residue: Some(residue),
-        explained,
+    Split {
+        ledger: Ledger {
+            rows,
+            residue: Some(residue),
+            explained,
+        },
+        unnamed: if facts.is_some() { unnamed } else { 0 },
+        native,
     }
+}
+
+fn sort(rows: &mut [Row]) {
+    rows.sort_by_key(|row| std::cmp::Reverse(row.bytes.unsigned_abs()));
+}
+
+fn sum(rows: &[Row]) -> i64 {
+    rows.iter()
+        .fold(0i64, |sum, row| sum.saturating_add(row.bytes))
+}
+
+/// How much of `unnamed` is in use of the allocators that everything uses, given what is known to be under names.
+fn native(facts: &Facts, unnamed: i64, named: i64) -> i64 {
+    let mut asked = facts
+        .allocators
+        .iter()
+        .filter(|one| one.is_common() && one.live_before.is_some())
+        .peekable();
+    if asked.peek().is_none() {
+        return 0;
+    }
+    let grown = asked.fold(0i64, |sum, one| sum.saturating_add(one.grown()));
+    let unknown = grown.saturating_sub(named);
+    if unnamed >= 0 {
+        unnamed.min(unknown).max(0)
+    } else {
+        unnamed.max(unknown).min(0)
+    }
+}
+
+fn native_row(facts: &Facts, bytes: i64) -> Row {
+    if facts.imported.is_empty() || bytes < 0 {
+        return host_row(
+            RowCause::Native,
+            "no Python name".into(),
+            bytes,
+            "in use of malloc and of Python's allocator".into(),
+        );
+    }
+    let shown = facts.imported.len().min(LISTED);
+    let mut owner = facts.imported[..shown].join(", ");
+    if shown < facts.imported.len() {
+        owner.push_str(", …");
+    }
+    host_row(
+        RowCause::Imports,
+        owner,
+        bytes,
+        "loaded by this cell".into(),
+    )
+}
+
+fn slack_rows(facts: &Facts) -> impl Iterator<Item = Row> {
+    let moved = facts
+        .allocators
+        .iter()
+        .filter(|one| one.slackened().unsigned_abs() >= SMALLEST);
+    moved.map(|one| {
+        let cause = if one.is_common() {
+            Cause::AllocatorRetention
+        } else {
+            Cause::PoolCache
+        };
+        host_row(
+            RowCause::Kept(cause),
+            one.name.clone(),
+            one.slackened(),
+            format!("{} free in it", human(one.slack)),
+        )
+    })
 }
 
 /// Four digits: more would be noise, and short numbers survive JSON unchanged.
@@ -39,7 +136,7 @@ pub(crate) fn rounded(share: f64) -> f64 {
     (share * 10_000.0).round() / 10_000.0
 }
 
-fn rows(host: &Host, facts: &Facts) -> Vec<Row> {
+fn named_rows(host: &Host, facts: &Facts) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let (large, small): (Vec<&Variable>, Vec<&Variable>) = {
         let mut variables: Vec<&Variable> = facts
@@ -134,7 +231,10 @@ fn holder_row(holder: &Holder) -> Option<Row> {
             Cause::TracebackRefs,
             format!("locals of {} {}", holder.type_name, holder.detail),
         ),
-        HolderKind::Other => return None,
+        kind => {
+            let cause = cause_of(kind).filter(|_| holder.inside.is_empty())?;
+            (cause, format!("{} {}", holder.type_name, holder.detail))
+        }
     };
     Some(host_row(
         RowCause::Kept(cause),
@@ -142,6 +242,25 @@ fn holder_row(holder: &Holder) -> Option<Row> {
         holder.delta(),
         evidence.trim_end().to_owned(),
     ))
+}
+
+/// The cause that a kind of holder stands for; none where it only counts, or where its bytes are not in the interpreter.
+fn cause_of(kind: HolderKind) -> Option<Cause> {
+    Some(match kind {
+        HolderKind::Out => Cause::IpythonRefs,
+        HolderKind::Traceback | HolderKind::Exceptions => Cause::TracebackRefs,
+        HolderKind::Figures => Cause::Figures,
+        HolderKind::View => Cause::ViewRetention,
+        HolderKind::Cache => Cause::CacheGrowth,
+        HolderKind::Resource => Cause::OpenResource,
+        HolderKind::Autograd => Cause::AutogradGraph,
+        HolderKind::Suspended => Cause::SuspendedExecution,
+        HolderKind::Registry => Cause::RegistryCallback,
+        HolderKind::Cycle => Cause::RefCycle,
+        HolderKind::Segments | HolderKind::Children | HolderKind::Traces | HolderKind::Other => {
+            return None;
+        }
+    })
 }
 
 fn host_row(cause: RowCause, owner: String, bytes: i64, evidence: String) -> Row {
@@ -162,6 +281,10 @@ mod tests {
     use crate::Change;
 
     const MIB: i64 = 1 << 20;
+
+    fn ledger(host: &Host, facts: Option<&Facts>, notable: u64) -> Ledger {
+        split(host, facts, notable).ledger
+    }
 
     fn host(delta: i64) -> Host {
         Host {

@@ -6,12 +6,13 @@ use meter::{Gpu, GpuQuality, Reading};
 
 use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
 use crate::facts::Facts;
+use crate::growths::Growths;
 use crate::hash::source_hash;
 use crate::history::{History, Run};
 use crate::record::{
     CellInfo, CellRecord, Confidence, Counts, CulpritKind, Finding, Status, VariableChange,
 };
-use crate::rows::{ledger, rounded};
+use crate::rows::{rounded, split};
 use crate::thresholds::Thresholds;
 
 const RECORD_VERSION: u32 = 1;
@@ -51,11 +52,14 @@ pub struct Session {
     thresholds: Thresholds,
     history: History,
     open: BTreeMap<String, Open>,
+    growths: Growths,
 }
 
 #[derive(Debug)]
 struct Open {
     finding: Finding,
+    /// The number of the detector that found it: two may share a cause.
+    detector: usize,
     /// The source whose cell made it.
     source: String,
     /// The size that the person has been told.
@@ -99,6 +103,7 @@ impl Session {
             || rose >= self.thresholds.notable_peak
             || kept
             || raised
+            || tier0.segments >= limit
     }
 
     /// Judges a cell and remembers it.
@@ -110,11 +115,15 @@ impl Session {
             mut notices,
             ..
         } = end;
+        let split = split(&reading.host, tier1.as_ref(), self.thresholds.notable);
+        if let Some(facts) = &tier1 {
+            self.growths.add(facts);
+        }
         let hash = source_hash(end.source);
         let ended_well = end.status == Status::Ok;
         let source = self.history.add(
             &hash,
-            ended_well.then(|| Run::new(reading.host.delta, tier1.as_ref())),
+            ended_well.then(|| Run::new(reading.host.delta, tier1.as_ref(), split.native)),
         );
         let cell = CellInfo {
             execution_count: end.execution_count,
@@ -127,12 +136,21 @@ impl Session {
             facts: tier1.as_ref(),
             source,
             thresholds: &self.thresholds,
+            host: &reading.host,
+            unnamed: split.unnamed,
+            growth: &self.growths,
         };
         let mut findings = Vec::new();
         if end.status != Status::Aborted {
-            for detector in ALL {
+            for (number, detector) in ALL.iter().enumerate() {
                 let verdict = (detector.detect)(&evidence);
-                findings.extend(take(&mut self.open, detector, &cell.source_hash, verdict));
+                let told = take(
+                    &mut self.open,
+                    (number, detector),
+                    &cell.source_hash,
+                    verdict,
+                );
+                findings.extend(told);
             }
         }
         close_released(&mut self.open, &tier0, tier1.as_ref());
@@ -155,7 +173,7 @@ impl Session {
             cpu_s: end.cpu_s,
             overhead_s: end.overhead_s,
             variables: tier1.as_ref().map_or_else(Vec::new, variables),
-            ledger: ledger(&reading.host, tier1.as_ref(), self.thresholds.notable),
+            ledger: split.ledger,
             findings,
             steps: Vec::new(),
             notices: reported,
@@ -186,36 +204,38 @@ impl Session {
 /// Brings the open findings of one detector up to date and answers with what the person should be told now.
 fn take(
     open: &mut BTreeMap<String, Open>,
-    detector: &Detector,
+    (number, detector): (usize, &Detector),
     source: &str,
     verdict: Verdict,
-) -> Option<Finding> {
-    match verdict {
-        Verdict::Unknown => None,
-        Verdict::Gone => {
-            open.retain(|_, one| {
-                one.finding.cause != detector.cause
-                    || (detector.scope == Scope::Source && one.source != source)
-            });
-            None
-        }
-        Verdict::Holds(finding) => {
-            let before = open.get(&finding.id);
-            let told = before.map_or(0, |one| one.told);
-            let surer = before.is_some_and(|one| finding.confidence > one.finding.confidence);
-            let news = told == 0 || surer || finding.bytes as f64 >= told as f64 * TOLD_AGAIN;
-            let told = if news { finding.bytes } else { told };
-            open.insert(
-                finding.id.clone(),
-                Open {
-                    finding: finding.clone(),
-                    source: source.to_owned(),
-                    told,
-                },
-            );
-            news.then_some(finding)
+) -> Vec<Finding> {
+    let found = match verdict {
+        Verdict::Unknown => return Vec::new(),
+        Verdict::Gone => Vec::new(),
+        Verdict::Holds(findings) => findings,
+    };
+    open.retain(|id, one| {
+        one.detector != number
+            || (detector.scope == Scope::Source && one.source != source)
+            || found.iter().any(|finding| finding.id == *id)
+    });
+    let mut told = Vec::new();
+    for finding in found {
+        let before = open.get(&finding.id);
+        let bytes = before.map_or(0, |one| one.told);
+        let surer = before.is_some_and(|one| finding.confidence > one.finding.confidence);
+        let news = bytes == 0 || surer || finding.bytes as f64 >= bytes as f64 * TOLD_AGAIN;
+        let entry = Open {
+            finding: finding.clone(),
+            detector: number,
+            source: source.to_owned(),
+            told: if news { finding.bytes } else { bytes },
+        };
+        open.insert(finding.id.clone(), entry);
+        if news {
+            told.push(finding);
         }
     }
+    told
 }
 
 /// Ends findings about a variable that the person has deleted or emptied.

@@ -13,6 +13,10 @@ pub struct Thresholds {
     pub min_output: u64,
     /// The last traceback is reported from this size on.
     pub min_traceback: u64,
+    /// What any other cause keeps is reported from this size on.
+    pub min_held: u64,
+    /// Free memory that an allocator keeps is reported from this size on.
+    pub min_slack: u64,
     /// A run that retains less than this has not grown.
     pub growth_per_run: u64,
     /// So many runs in a row must have grown, the first run being left out as a warm-up; it counts where one variable grew
@@ -29,6 +33,8 @@ impl Default for Thresholds {
             notable_peak: 64 * MIB,
             min_output: 32 * MIB,
             min_traceback: 32 * MIB,
+            min_held: 10 * MIB,
+            min_slack: 48 * MIB,
             growth_per_run: MIB,
             growth_runs: 3,
             certain_runs: 8,

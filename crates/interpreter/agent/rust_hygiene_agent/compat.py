@@ -18,6 +18,7 @@ def install(kernel, borrow_names):
     hooks = {
         "comm": lambda module: _connect(kernel, module),
         "asyncio": lambda module: kernel.here.server.asyncio_was_imported(),
+        "multiprocessing.resource_tracker": _note_segments,
         "pdb": lambda module: _interruptible_debugger(),
         "IPython.core.debugger": lambda module: _interruptible_debugger(),
     }
@@ -33,6 +34,12 @@ def install(kernel, borrow_names):
     sys.meta_path.insert(0, finder)
     if borrow_names and "ipykernel" not in sys.modules:
         sys.modules["ipykernel"] = _later("ipykernel", finder)
+
+
+def _note_segments(module):
+    from .segments import watch
+
+    watch(module)
 
 
 def _connect(kernel, module):

@@ -36,6 +36,8 @@ class Facts:
         self._sizes = {}  # name -> (bytes, objects walked)
         self._holders = {}  # (kind, name) -> bytes
         self._error = None  # id of the last exception
+        self._census = self._allocators = None  # what else keeps memory
+        self._modules = 0  # how many were loaded before the cell
         self._new = self._dropped = self._changed = ()
 
     def baseline(self):
@@ -45,8 +47,20 @@ class Facts:
         self._names.look(namespace)
         self._error = _error_id()
 
+    def settle(self):
+        """What can be read only now, when all of the kernel's own is loaded: the allocators before the first cell."""
+        if self._allocators is None:
+            from .allocators import Allocators
+            from .buffers import PageMap
+
+            self._allocators = Allocators()
+            self._allocators.look(PageMap(perf_counter() + 0.02))
+
     def before_cell(self):
         """Forget what the previous cell changed."""
+        if self._allocators is None:
+            self.settle()
+        self._modules = len(sys.modules)
         self._new = self._dropped = self._changed = ()
         self._error = _error_id()
 
@@ -78,12 +92,19 @@ class Facts:
             # What was last seen under the names that are gone or rebound: it should be free now.
             "let_go": sum(self._sizes.get(name, (0,))[0] for name in (*dropped, *rebound)),
             "raised": error is not None and error != self._error,
+            "segments": self._fresh_segments(),
         }
+
+    def _fresh_segments(self):
+        segments = sys.modules.get("rust_hygiene_agent.segments")
+        return 0 if segments is None else segments.fresh_bytes()
 
     def explain(self, budget_s):
         """Facts of tier 1, gathered within about `budget_s` seconds."""
+        from .buffers import PageMap
         from .frameworks import counters
 
+        self.settle()
         start = perf_counter()
         collecting = gc.isenabled()
         # A collection during the walk would free the very garbage that someone may want explained.
@@ -91,9 +112,13 @@ class Facts:
         try:
             facts = self._explain(start + budget_s)
         finally:
+            if self._census is not None:
+                self._census.gates.clear()
             if collecting:
                 gc.enable()
         facts["frameworks"] = counters()
+        facts["imported"] = self._imported()
+        facts["allocators"] = self._allocators.look(PageMap(perf_counter() + budget_s / 4))
         facts["took_s"] = round(perf_counter() - start, 6)
         return facts
 
@@ -106,7 +131,13 @@ class Facts:
         foreign = map(
             id, (shell, namespace, shell.user_ns_hidden, shell.history_manager, namespace.get("_oh"), self)
         )
-        walker = Walker(deadline, foreign)
+        census = self._census
+        if census is None:
+            from .census import Census
+
+            census = self._census = Census(shell)
+        walker = Walker(deadline, foreign, census.gates)
+        found = census.registered(walker, namespace)
         names = [name for name in list(namespace) if type(name) is str and name not in shells]
         # In the order of the namespace, so that what two names share always counts for the same one.
         names.sort(key=lambda name: self._sizes.get(name, (0, 0))[1] > SLOW and name not in self._changed)
@@ -114,6 +145,7 @@ class Facts:
         for name in names:
             value = namespace.get(name)
             walked = walker.objects
+            census.gates.root = name
             held_before = self._held_before(walker, name, value)
             size, gpu, at_least = walker.size(value)
             if walker.out_of_time and walker.objects == walked:
@@ -135,17 +167,24 @@ class Facts:
                 variables.append(_row(name, "", "", 0, before, "dropped", False))
         for name in self._sizes.keys() - namespace.keys():
             del self._sizes[name]
+        census.gates.root = ""
+        found += census.behind_gates(namespace, deadline)
+        found += self._segments()
         # From here on the walker meets only what no name of the user's reaches.
         sampled = walker.sampled
         holders = [*self._output_holders(walker, sampled), *self._traceback_holders(walker, sampled)]
-        known = {(row["kind"], row["name"]) for row in holders}
+        for row in found:
+            if row["bytes"] >= SMALL or row["kind"] in ("children", "traces"):
+                row["before"] = self._holders.get(_key(row), 0)
+                holders.append(row)
+        known = {_key(row) for row in holders}
         if not walker.out_of_time:
             holders += [
                 self._holder(kind, name, [], "", "", 0, {}, False)
                 for kind, name in self._holders.keys() - known
             ]
             self._holders = {}
-        self._holders.update({(row["kind"], row["name"]): row["bytes"] for row in holders if row["bytes"]})
+        self._holders.update({_key(row): row["bytes"] for row in holders if row["bytes"]})
         variables.sort(key=lambda row: (-abs(row["bytes"] - row["before"]), -row["bytes"]))
         holders.sort(key=lambda row: -row["bytes"])
         return {
@@ -153,6 +192,21 @@ class Facts:
             "variables": variables[:REPORTED],
             "holders": holders[:REPORTED],
         }
+
+    def _segments(self):
+        segments = sys.modules.get("rust_hygiene_agent.segments")
+        sizes = {} if segments is None else segments.forgotten()
+        if not sizes:
+            return []
+        row = self._holder(
+            "segments", "/dev/shm", list(sizes)[:LISTED], "", "", sum(sizes.values()), {}, False
+        )
+        return [{**row, "count": len(sizes)}]
+
+    def _imported(self):
+        """The packages that were loaded since the cell began, as far as the order of loading tells."""
+        new = [name.partition(".")[0] for name in list(sys.modules)[self._modules :] if type(name) is str]
+        return [name for name in dict.fromkeys(new) if name != __package__][:LISTED]
 
     def _held_before(self, walker, name, value):
         """What a container that was never sized held before the cell made it longer: its first items. None for others."""
@@ -262,6 +316,10 @@ def _row(name, type_name, detail, size, before, change, at_least):
         "change": change,
         "at_least": at_least,
     }
+
+
+def _key(row):
+    return row["kind"], row["name"]
 
 
 def _error_id():

@@ -122,6 +122,7 @@ def _serve(config, channel, keep_compiled):
             lambda: _control_c_buffers(channel),
             keep_compiled,
             lambda: shell.Completer,
+            lambda: kernel.facts and kernel.facts.settle(),
         ):
             try:
                 work()

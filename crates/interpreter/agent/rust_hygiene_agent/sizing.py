@@ -12,12 +12,14 @@ Every object is counted once, for the first root that reaches it. The rules that
 import array
 import collections
 import gc
+import io
 import itertools
 import sys
 import types
 from time import perf_counter
 
 from .buffers import Buffers
+from .gates import gate_of
 from .kinds import derives, flags_of, module_of, mro_of, type_name
 
 _HAVE_GC = 1 << 14
@@ -38,7 +40,7 @@ _SIZEOF = tuple(
     (t, t.__sizeof__)
     for t in (
         *(dict, list, set, frozenset, str, bytes, bytearray, int, memoryview, array.array, collections.deque),
-        *(types.CodeType, types.GeneratorType, types.FrameType),
+        *(types.CodeType, types.GeneratorType, types.FrameType, io.BytesIO),
     )
 )
 _PLAIN_SIZEOF = object.__sizeof__
@@ -59,9 +61,14 @@ def rounded(size):
 class Walker:
     """One walk over many roots; `size` is called for one root after the other."""
 
-    def __init__(self, deadline, foreign=()):
-        """Stop at `deadline` (perf_counter seconds); objects whose ids are in `foreign` belong to nobody."""
+    def __init__(self, deadline, foreign=(), gates=None, stop=None):
+        """Stop at `deadline` (perf_counter seconds); objects whose ids are in `foreign` belong to nobody.
+
+        `gates` keeps accounts of what lies behind certain objects. The walk also stops once `stop` answers with true.
+        """
+        self.gates = gates
         self.deadline = deadline
+        self._stop = stop
         self.seen = set(foreign)
         self.buffers = Buffers(deadline)
         self.out_of_time = False
@@ -89,6 +96,36 @@ class Walker:
         self.sampled |= at_least
         return total, self._gpu, at_least
 
+    def is_late(self):
+        """Whether it is time to stop."""
+        return perf_counter() > self.deadline or (self._stop is not None and self._stop())
+
+    def below(self, items):
+        """Bytes below some objects, walked before anything else."""
+        return self._walk(list(items))
+
+    def within(self, deadline, roots):
+        """(bytes below each of `roots` that was reached, their number) by an earlier deadline."""
+        whole, self.deadline = self.deadline, min(deadline, self.deadline)
+        total = reached = 0
+        for root in roots:
+            if self.is_late():
+                break
+            size = self._walk([root])
+            if self.out_of_time and reached:
+                break  # half of it would say too little of one root
+            total += size
+            reached += 1
+        self.deadline = whole
+        if self.out_of_time and not self.is_late():
+            self.out_of_time = False
+            self.sampled = True
+        return total, reached
+
+    def add_gpu(self, device, size):
+        """Bytes on a GPU that the root in hand holds."""
+        self._gpu[device] = self._gpu.get(device, 0) + size
+
     def _walk(self, stack):
         seen = self.seen
         total = 0
@@ -100,7 +137,7 @@ class Walker:
                 continue
             seen.add(key)
             steps += 1
-            if not steps & 127 and perf_counter() > self.deadline:
+            if not steps & 127 and self.is_late():
                 self.out_of_time = True
                 break
             total += self._one(obj, type(obj), stack)
@@ -110,8 +147,13 @@ class Walker:
     def _one(self, obj, kind, stack):
         known = self._kinds.get(id(kind))
         if known is None:
-            known = self._kinds[id(kind)] = self._classify(kind)
-        what, sizeof, header = known
+            gate = None if self.gates is None else gate_of(kind)
+            known = self._kinds[id(kind)] = (*self._classify(kind), gate)
+        what, sizeof, header, gate = known
+        if gate is not None:
+            found = self.gates.enter(gate, self, obj)
+            if found is not None:
+                return found
         if what == _ATOM:
             return 0 if id(kind) in _FREE else rounded(sizeof(obj))
         if what == _SHARED_KIND:
@@ -123,7 +165,7 @@ class Walker:
             if found is not None:
                 host, gpu, children = found
                 for device, size in gpu.items():
-                    self._gpu[device] = self._gpu.get(device, 0) + size
+                    self.add_gpu(device, size)
                 return host + self._batch(children, len(children), stack)
         elif what == _TYPE:
             if module_of(obj) != "__main__":

@@ -70,7 +70,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         ),
     };
     let sure = facts.complete && kept.iter().all(|holder| !holder.maybe_shared);
-    Verdict::Holds(Finding {
+    Verdict::Holds(vec![Finding {
         id: Cause::IpythonRefs.id("Out"),
         cause: Cause::IpythonRefs,
         leak: true,
@@ -89,7 +89,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         ),
         hint: hint(kept),
         step: Some(STEP.into()),
-    })
+    }])
 }
 
 /// The largest ones, until nearly all bytes are there.

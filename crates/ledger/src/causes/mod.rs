@@ -3,13 +3,28 @@
 //!
 //! A new cause is a new file with a `detect` function and a line in `ALL`.
 
+mod allocator_retention;
+mod autograd_graph;
+mod cache_growth;
+mod child_process;
+mod figures;
+mod framework_state;
 mod ipython_refs;
+mod kept;
+mod native_leak;
+mod open_resource;
+mod pool_cache;
+mod registry_callback;
+mod stored_exceptions;
+mod suspended_execution;
 mod traceback_refs;
 mod user_growth;
+mod view_retention;
 
 use crate::facts::Facts;
+use crate::growths::Growths;
 use crate::history::Source;
-use crate::record::{Cause, CellInfo, Finding};
+use crate::record::{CellInfo, Finding};
 use crate::thresholds::Thresholds;
 
 /// What a detector may look at.
@@ -22,12 +37,18 @@ pub(crate) struct Evidence<'a> {
     pub source: &'a Source,
     /// The limits.
     pub thresholds: &'a Thresholds,
+    /// What was measured from outside.
+    pub host: &'a meter::Host,
+    /// Bytes of the delta that no variable and no holder accounts for.
+    pub unnamed: i64,
+    /// In how many cells a holder has grown.
+    pub growth: &'a Growths,
 }
 
 /// What a detector says.
 pub(crate) enum Verdict {
-    /// The cause holds.
-    Holds(Finding),
+    /// The cause holds; these are all cases of it.
+    Holds(Vec<Finding>),
     /// The cause was looked for and is not there (any more).
     Gone,
     /// There was nothing to judge by; an earlier finding stands.
@@ -45,8 +66,6 @@ pub(crate) enum Scope {
 
 /// A detector.
 pub(crate) struct Detector {
-    /// What it looks for.
-    pub cause: Cause,
     /// How far it sees.
     pub scope: Scope,
     /// How it judges.
@@ -56,17 +75,66 @@ pub(crate) struct Detector {
 /// All detectors.
 pub(crate) const ALL: &[Detector] = &[
     Detector {
-        cause: Cause::IpythonRefs,
         scope: Scope::Session,
         detect: ipython_refs::detect,
     },
     Detector {
-        cause: Cause::TracebackRefs,
         scope: Scope::Session,
         detect: traceback_refs::detect,
     },
     Detector {
-        cause: Cause::UserGrowth,
+        scope: Scope::Session,
+        detect: stored_exceptions::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: figures::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: autograd_graph::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: view_retention::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: cache_growth::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: open_resource::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: child_process::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: suspended_execution::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: registry_callback::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: framework_state::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: pool_cache::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        detect: allocator_retention::detect,
+    },
+    Detector {
+        scope: Scope::Source,
+        detect: native_leak::detect,
+    },
+    Detector {
         scope: Scope::Source,
         detect: user_growth::detect,
     },
@@ -121,23 +189,113 @@ pub(crate) mod testing {
         for run in runs {
             source = history.add("x", Some(run)).clone();
         }
-        let cell = CellInfo {
-            execution_count: Some(7),
-            source_hash: "abc".into(),
-            run: 1,
-            status: Status::Ok,
-        };
+        let cell = cell();
         detect(&Evidence {
             cell: &cell,
             facts,
             source: &source,
             thresholds: &Thresholds::default(),
+            host: &meter::Host::default(),
+            unnamed: 0,
+            growth: &Growths::default(),
         })
+    }
+
+    /// What variables were met with, as `path`, class of the container, class of the thing, whether it can be typed.
+    pub fn inside(
+        kind: HolderKind,
+        name: &str,
+        bytes: u64,
+        at: (&str, &str, &str, bool),
+    ) -> Holder {
+        Holder {
+            inside: name.into(),
+            count: 1,
+            path: at.0.into(),
+            shape: at.1.into(),
+            element: at.2.into(),
+            direct: at.3,
+            ..holder(kind, name, &[], bytes)
+        }
+    }
+
+    /// Evidence of one cell.
+    pub struct Case {
+        pub facts: Facts,
+        host: meter::Host,
+        unnamed: i64,
+        growths: Growths,
+    }
+
+    impl Case {
+        pub fn of(held: Vec<Holder>) -> Self {
+            Self {
+                facts: holders(held),
+                host: meter::Host::default(),
+                unnamed: 0,
+                growths: Growths::default(),
+            }
+        }
+
+        pub fn partial(mut self) -> Self {
+            self.facts.complete = false;
+            self
+        }
+
+        pub fn unnamed(mut self, bytes: i64) -> Self {
+            self.unnamed = bytes;
+            self
+        }
+
+        /// The holders have grown in so many cells.
+        pub fn grown(mut self, cells: u32) -> Self {
+            (0..cells).for_each(|_| self.growths.add(&self.facts));
+            self
+        }
+
+        pub fn children(mut self, count: u64, pss: u64, delta: i64) -> Self {
+            self.host.children = Some(meter::Children {
+                count,
+                pss: Some(pss),
+                delta: Some(delta),
+            });
+            self
+        }
+
+        pub fn judge(self, detect: fn(&Evidence) -> Verdict) -> Verdict {
+            let cell = cell();
+            detect(&Evidence {
+                cell: &cell,
+                facts: Some(&self.facts),
+                source: &Source::default(),
+                thresholds: &Thresholds::default(),
+                host: &self.host,
+                unnamed: self.unnamed,
+                growth: &self.growths,
+            })
+        }
+    }
+
+    fn cell() -> CellInfo {
+        CellInfo {
+            execution_count: Some(7),
+            source_hash: "abc".into(),
+            run: 1,
+            status: Status::Ok,
+        }
+    }
+
+    pub fn is_gone(verdict: Verdict) -> bool {
+        matches!(verdict, Verdict::Gone)
+    }
+
+    pub fn is_unknown(verdict: Verdict) -> bool {
+        matches!(verdict, Verdict::Unknown)
     }
 
     pub fn finding(verdict: Verdict) -> Finding {
         match verdict {
-            Verdict::Holds(finding) => finding,
+            Verdict::Holds(mut findings) => findings.swap_remove(0),
             Verdict::Gone => panic!("the cause was not found"),
             Verdict::Unknown => panic!("there was nothing to judge by"),
         }

@@ -50,7 +50,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         format!(", most of it {}", holder.detail)
     };
     let sure = facts.complete && !holder.maybe_shared;
-    Verdict::Holds(Finding {
+    Verdict::Holds(vec![Finding {
         id: Cause::TracebackRefs.id("last"),
         cause: Cause::TracebackRefs,
         leak: true,
@@ -72,7 +72,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         ),
         hint: hint(holder),
         step: Some(STEP.into()),
-    })
+    }])
 }
 
 fn hint(holder: &Holder) -> String {

@@ -61,7 +61,42 @@ const DATA: [&str; 14] = [
 const LEAKS: &str = "%hygiene leaks";
 const MOST_IN_HINT: usize = 8;
 
+/// Growth over all runs that the allocators know and no name leads to, if the runs of the cell grow without any other explanation.
+pub(super) fn native_growth(evidence: &Evidence) -> Option<u64> {
+    let Verdict::Holds(findings) = judge(evidence) else {
+        return None;
+    };
+    if findings
+        .iter()
+        .any(|finding| finding.culprit.kind == CulpritKind::Variable)
+    {
+        return None;
+    }
+    let runs: Vec<&Run> = evidence.source.measured().collect();
+    let sum = |part: fn(&Run) -> i64| {
+        runs.iter()
+            .fold(0i64, |sum, run| sum.saturating_add(part(run)))
+    };
+    let (native, grown) = (sum(|run| run.native), sum(|run| run.delta.unwrap_or(0)));
+    // The first run counts too where it was like the others.
+    let mean = grown / i64::try_from(runs.len().max(1)).unwrap_or(1);
+    let first = evidence
+        .source
+        .warm_up()
+        .and_then(|run| run.delta)
+        .unwrap_or(0)
+        .clamp(0, mean);
+    (native >= grown / 2).then(|| grown.saturating_add(first).unsigned_abs())
+}
+
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
+    if native_growth(evidence).is_some() {
+        return Verdict::Gone; // native memory has a cause of its own
+    }
+    judge(evidence)
+}
+
+fn judge(evidence: &Evidence) -> Verdict {
     let limits = evidence.thresholds;
     let runs: Vec<&Run> = evidence
         .source
@@ -104,12 +139,12 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         let steady = grown
             .filter(|_| frees == 0)
             .and_then(|grown| steady(evidence, recent, &grown.name));
-        return steady.map_or(Verdict::Gone, Verdict::Holds);
+        return steady.map_or(Verdict::Gone, |finding| Verdict::Holds(vec![finding]));
     }
     let certain = runs.len() >= limits.certain_runs && frees == 0;
     match grown {
-        Some(grown) => Verdict::Holds(explained(evidence, recent, &grown, slope, certain)),
-        None => Verdict::Holds(unexplained(evidence, recent, growth, slope)),
+        Some(grown) => Verdict::Holds(vec![explained(evidence, recent, &grown, slope, certain)]),
+        None => Verdict::Holds(vec![unexplained(evidence, recent, growth, slope)]),
     }
 }
 
@@ -213,7 +248,8 @@ fn explained(
             .iter()
             .fold(0u64, |sum, growth| sum.saturating_add(growth.bytes));
         let message = format!(
-            "Each of the last {runs} runs of this cell left another copy in the namespace, {each} a run: {}.",
+            "Each of the last {runs} runs of this cell left another copy in the namespace as `{}`, {each} a run: {}.",
+            grown.name,
             names.join(", ")
         );
         let from = names.len().saturating_sub(MOST_IN_HINT);

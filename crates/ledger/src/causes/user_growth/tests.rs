@@ -19,6 +19,7 @@ fn run(delta: i64, grown: &[(&str, &str, i64, bool)]) -> Run {
         delta: Some(delta),
         grown,
         holders: 0,
+        native: 0,
     }
 }
 
@@ -287,6 +288,7 @@ fn growth_of_the_output_history_is_not_ours() {
         delta: Some(16 * M),
         grown: vec![],
         holders: 16 * M,
+        native: 0,
     };
     assert!(matches!(
         judge(detect, None, (0..6).map(|_| shown()).collect()),

@@ -1,0 +1,105 @@
+"""What the allocators of this process have given out and what they keep free, each by its own counters.
+
+`live` is in use by whomever, `slack` is resident and free. The figures of the last look are kept, so that a cell is told how both
+moved. An allocator that does not say is left out.
+"""
+
+import sys
+
+
+_ARENA = 64 << 20  # glibc's arenas are aligned to this
+_POOL = 1 << 30  # mimalloc takes address space in pieces of this size
+
+
+class Allocators:
+    """Two looks at the allocators."""
+
+    def __init__(self):
+        """Nothing was looked at."""
+        self._before = {}
+
+    def look(self, pages):
+        """[{name, live, slack, live_before, slack_before}]; before is null at the first look at an allocator."""
+        heaps, areas = _regions(pages)
+        found = {}
+        for name, asked in (
+            ("malloc", lambda: _malloc(heaps)),
+            ("small objects", _small_objects),
+            ("pyarrow", lambda: _arrow(areas)),
+            ("torch pinned memory", _torch_pinned),
+        ):
+            try:
+                answer = asked()
+            except Exception:  # noqa: BLE001 - another version of a library: its allocator is left out
+                continue
+            if answer is not None:
+                found[name] = answer
+        rows = []
+        for name, (live, slack) in found.items():
+            before = self._before.get(name, (None, None))
+            if name not in self._before and self._before:
+                before = (0, 0)  # it was not there
+            rows.append(
+                {
+                    "name": name,
+                    "live": live,
+                    "slack": slack,
+                    "live_before": before[0],
+                    "slack_before": before[1],
+                }
+            )
+        self._before = found
+        return rows
+
+
+def _regions(pages):
+    """(resident bytes of glibc's heaps, resident bytes of large anonymous areas)."""
+    heaps = areas = 0
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            words = line.split()
+            if not words[1].startswith("rw"):
+                continue
+            start, _, end = words[0].partition("-")
+            start, size = int(start, 16), int(end, 16) - int(start, 16)
+            if words[-1] == "[heap]" or (len(words) == 5 and start % _ARENA == 0 and size <= _ARENA):
+                heaps += pages.resident(start, size) or 0
+            elif len(words) == 5 and size >= _POOL:
+                areas += pages.resident(start, size) or 0
+    return heaps, areas
+
+
+def _malloc(heaps):
+    from .libc import malloc_in_use
+
+    used = malloc_in_use()
+    return used and (sum(used), max(0, heaps - used[0]))
+
+
+def _small_objects():
+    from .libc import small_objects
+
+    used = small_objects()
+    return used and (used[0], max(0, used[1] - used[0]))
+
+
+def _arrow(areas):
+    pool = attribute("pyarrow.lib", "default_memory_pool")
+    if pool is None:
+        return None
+    pool = pool()
+    if pool.backend_name == "system":
+        return None  # malloc, which is asked itself
+    live = pool.bytes_allocated()
+    # What it once gave out and got back is the most that it can keep.
+    return live, max(0, min(areas - live, pool.max_memory() - live))
+
+
+def _torch_pinned():
+    """Page-locked memory, which torch keeps for the next transfer to a GPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or attribute("torch.cuda", "_initialized") is not True:
+        return None
+    stats = torch.cuda.memory.host_memory_stats()
+    live = stats.get("active_bytes.current", stats.get("allocated_bytes.current", 0))
+    return live, max(0, stats.get("allocated_bytes.current", 0) - live)

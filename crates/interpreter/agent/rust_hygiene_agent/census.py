@@ -1,0 +1,101 @@
+"""Who keeps memory besides the names and the output history: plain rows, one for each holder.
+
+First the registries, since a name often reaches one entry of theirs; then what lies behind gates within the names. Only names and
+numbers are kept between two cells.
+"""
+
+from time import perf_counter
+
+from . import registries
+from .gates import Gates
+from .kinds import derives, type_name
+from .paths import locate
+
+_SHARE = 0.4  # of the time left, for what is registered
+_LARGE = 1 << 20  # bytes; smaller ones are not located
+_SEARCH_S = 0.02
+_CONTAINERS = ("list", "tuple", "set", "frozenset", "deque", "dict")
+
+
+class Census:
+    """Counts anew for each notable cell."""
+
+    def __init__(self, shell):
+        """Nothing is counted yet."""
+        self.gates = Gates()
+        self._shell = shell
+
+    def registered(self, walker, namespace):
+        """What is registered somewhere. Objects that the user has a name for stay with the name."""
+        rows = []
+        self.gates.clear()
+        named = {id(value) for value in list(namespace.values())}
+        for found in registries.everything(self._shell):
+            entries = {id(root) for root in found.roots}
+            kept_out = named - entries - walker.seen
+            walker.seen |= kept_out
+            now = perf_counter()
+            size, reached = walker.within(now + (walker.deadline - now) * _SHARE, found.roots)
+            walker.seen -= kept_out
+            whole = reached == len(found.roots)
+            if reached and not whole:  # those that were not reached are taken to be like the others
+                size = size * len(found.roots) // reached
+            rows.append(
+                _row(found.kind, found.name, found.of, size, found.count, found.detail, at_least=not whole)
+            )
+        library, alive = registries.children()
+        if alive:
+            rows.append(_row("children", library, "library", 0, alive))
+        self.gates.clear()
+        return rows
+
+    def behind_gates(self, namespace, deadline):
+        """What was met within the names."""
+        rows = []
+        accounts = list(self.gates.accounts.items())
+        views = [(("view", "view", root), account) for root, account in self.gates.views().items()]
+        deadline = min(deadline, perf_counter() + _SEARCH_S)
+        for (kind, label, root), account in sorted(accounts + views, key=lambda item: -item[1].bytes):
+            if not root:
+                continue
+            name = label if kind == "cache" else root
+            row = _row(kind, name, account.of, account.bytes, account.count, account.detail, root)
+            if kind != "cache" and (account.bytes >= _LARGE or kind in ("children", "traces")):
+                place = locate(root, namespace.get(root), account.sample, deadline)
+                if place is not None:
+                    many = place.owner_kind in _CONTAINERS
+                    row["path"] = place.owner if many else place.element
+                    row["shape"] = place.owner_kind if many else ""
+                    row["element"] = type_name(type(place.value))
+                    row["direct"] = place.value is account.sample or _stands_for(place.value, kind)
+            rows.append(row)
+        self.gates.clear()
+        return rows
+
+
+def _stands_for(value, kind):
+    """Whether what can be done to the object behind the gate can be done to the last thing that can be typed."""
+    if kind == "exceptions":
+        return derives(type(value), BaseException)
+    if kind == "view":
+        return type_name(type(value)) in ("Series", "DataFrame", "Index")
+    return False
+
+
+def _row(kind, name, of, size, count, detail="", inside="", at_least=False):
+    return {
+        "kind": kind,
+        "name": name,
+        "names": [],
+        "type": of,
+        "detail": detail,
+        "bytes": size,
+        "count": count,
+        "inside": inside,
+        "path": "",
+        "shape": "",
+        "element": "",
+        "direct": False,
+        "at_least": at_least,
+        "maybe_shared": False,
+    }

@@ -1,0 +1,242 @@
+"""Objects behind which memory is easily forgotten: generators, exceptions, views, caches; those of libraries are in `handles`.
+
+A `Gates` is asked by the walker about every object that is not plain. What lies behind a gate is walked at once, and its bytes go
+on the account of the gate as well as on that of the variable. Nothing is called that is the user's.
+"""
+
+import functools
+import gc
+import itertools
+import sys
+import types
+from collections import OrderedDict, defaultdict, deque
+
+from .kinds import attribute, derives, module_of, type_name
+
+_CODE = {
+    types.GeneratorType: types.GeneratorType.gi_code,
+    types.CoroutineType: types.CoroutineType.cr_code,
+    types.AsyncGeneratorType: types.AsyncGeneratorType.ag_code,
+}
+# Containers whose length is a field; a subclass may have its own `__len__`.
+_CACHES = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
+_DEEPEST = 8
+_class_dict = type.__dict__["__dict__"].__get__
+_defaults = types.FunctionType.__defaults__.__get__
+_SMALLEST_VIEW = 1 << 16  # bases below are not worth a thought
+_TIMES = 8  # a view that is an eighth of its base is a use of it
+
+
+class Account:
+    """What was met behind the gates of one kind within one variable."""
+
+    __slots__ = ("bytes", "count", "detail", "of", "sample")
+
+    def __init__(self, of, sample):
+        self.bytes, self.count, self.of, self.sample, self.detail = 0, 0, of, sample, ""
+
+
+class Gates:
+    """What was met; `root` is the name of the variable in whose walk it was."""
+
+    def __init__(self):
+        """Nothing has been met."""
+        self.clear()
+
+    def clear(self):
+        """Lets go of everything."""
+        self.root = ""
+        self.databases = False  # SQLite's have been counted
+        self.accounts = {}  # (kind, label, root) -> Account
+        self._bases = {}  # address of a buffer -> _Base
+        self._used = set()  # addresses of buffers that something uses more than a small part of
+        self._open = []
+
+    def add(self, kind, label, size, of, sample, detail="", count=1):
+        """Puts `size` bytes on an account, unless the outer gate of the same kind gets them."""
+        if self._open.count(self._open[-1]) > 1:
+            return
+        account = self.accounts.get((kind, label, self.root))
+        if account is None:
+            account = self.accounts[kind, label, self.root] = Account(of, sample)
+        account.bytes += size
+        account.count += count
+        account.detail = detail or account.detail
+
+    def enter(self, gate, walker, obj):
+        """Bytes behind `obj`, all of them walked; None if it is to be walked like any other object."""
+        if len(self._open) >= _DEEPEST:
+            return None
+        self._open.append(gate)
+        try:
+            return gate(self, walker, obj)
+        except Exception:  # noqa: BLE001 - a library's surprise must not end the walk
+            return None
+        finally:
+            self._open.pop()
+
+    def view(self, address, whole, held, size, sample, base=None, reference=0):
+        """A view of `size` bytes on a buffer of `whole` bytes, of which `held` were new to the walk.
+
+        `base` is the object that owns the buffer, if the view refers to one: whoever else refers to it uses all of it.
+        `reference` is the id of what refers to the base, if several views share it.
+        """
+        if whole < _SMALLEST_VIEW:
+            return
+        if size * _TIMES > whole and base is None:
+            self._used.add(address)
+            return
+        found = self._bases.get(address)
+        if found is None:
+            found = self._bases[address] = _Base(self.root, sample, base)
+        found.bytes += held
+        found.used += size
+        found.references.add(reference or id(sample))
+
+    def views(self):
+        """{variable: Account} of the buffers of which only small parts are used."""
+        held = {}
+        for address, base in self._bases.items():
+            if address in self._used or base.used * _TIMES > base.bytes or not base.root:
+                continue
+            # Its owner's references less those of views, of ours and of the call.
+            if base.owner is not None and sys.getrefcount(base.owner) - len(base.references) - 2 > 0:
+                continue
+            account = held.get(base.root)
+            if account is None:
+                account = held[base.root] = Account("view", base.sample)
+            account.bytes += base.bytes
+            account.count += 1
+        return held
+
+
+class _Base:
+    __slots__ = ("bytes", "owner", "references", "root", "sample", "used")
+
+    def __init__(self, root, sample, owner):
+        self.root, self.sample, self.owner = root, sample, owner
+        self.bytes, self.used, self.references = 0, 0, set()
+
+
+def _suspended(gates, walker, obj):
+    size = walker.below(gc.get_referents(obj)) + 128
+    name = _CODE[type(obj)].__get__(obj).co_name
+    what = "generator" if type(obj) is not types.CoroutineType else "coroutine"
+    gates.add("suspended", what, size, what, obj, name)
+    return size
+
+
+def _tee(gates, walker, obj):
+    size = walker.below(gc.get_referents(obj)) + 64
+    gates.add("suspended", "tee", size, "tee", obj, "itertools.tee")
+    return size
+
+
+def _traceback(gates, walker, obj):
+    sample, frames, size = obj, [], 0
+    while obj is not None:
+        walker.seen.add(id(obj))
+        frames.append(obj.tb_frame)
+        size += 64
+        obj = obj.tb_next
+    size += walker.below(frames)
+    gates.add("exceptions", "traceback", size, "traceback", sample, frames[-1].f_code.co_name)
+    return size
+
+
+def _array(gates, walker, obj):
+    plain = type(obj)
+    base = plain.base.__get__(obj)
+    if type(base) is not plain:
+        return None
+    size = walker.below([base])
+    gates.view(id(base), plain.nbytes.__get__(base), size, plain.nbytes.__get__(obj), obj, base)
+    return size + 128
+
+
+def _memoryview(gates, walker, obj):
+    try:
+        base = memoryview.obj.__get__(obj)
+    except ValueError:  # released
+        return None
+    if type(base) is not bytes and type(base) is not bytearray:
+        return None
+    size = walker.below([base])
+    (shared,) = gc.get_referents(obj) or (obj,)
+    gates.view(id(base), len(base), size, memoryview.nbytes.__get__(obj), obj, base, id(shared))
+    return size + 200
+
+
+def _class(gates, walker, obj):
+    if module_of(obj) != "__main__":
+        return None
+    total = 1200
+    for name, value in list(_class_dict(obj).items()):
+        if id(type(value)) in _CACHES and type(name) is str and not name.startswith("__"):
+            size = walker.below([value])
+            label = f"{type_name(obj)}.{name}"
+            gates.add("cache", label, size, "attribute", value, type_name(type(value)), len(value))
+            total += size
+    return total + walker.below(gc.get_referents(obj))
+
+
+def _function(gates, walker, obj):
+    if module_of_function(obj) != "__main__":
+        return None
+    total = 160
+    for i, value in enumerate(_defaults(obj) or ()):
+        if id(type(value)) in _CACHES:
+            size = walker.below([value])
+            label = f"{_text(obj.__name__)}.__defaults__[{i}]"
+            gates.add("cache", label, size, "default", value, type_name(type(value)), len(value))
+            total += size
+    return total + walker.below(gc.get_referents(obj))
+
+
+def module_of_function(function):
+    """The module in which a function was defined, or ''."""
+    name = function.__globals__.get("__name__")
+    return name if type(name) is str else ""
+
+
+def _text(name):
+    return name if type(name) is str else "function"  # a subclass may have its own `__format__`
+
+
+_cache_info = functools._lru_cache_wrapper.cache_info
+
+
+def _lru(gates, walker, obj):
+    parts = gc.get_referents(obj)
+    wrapped = next((part for part in parts if type(part) is types.FunctionType), None)
+    # What the function itself is made of is not the cache's.
+    size = walker.below(part for part in parts if part is not wrapped)
+    label = (_text(wrapped.__qualname__) if wrapped is not None else "lru_cache").rpartition("<locals>.")[2]
+    hits, misses, most, entries = _cache_info(obj)
+    bound = "none" if most is None else str(most)
+    gates.add("cache", label, size, "lru_cache", obj, f"bound {bound} hits {hits} misses {misses}", entries)
+    return size + 200
+
+
+_GATES = {
+    **dict.fromkeys(map(id, _CODE), _suspended),
+    id(types.TracebackType): _traceback,
+    id(types.FunctionType): _function,
+    id(functools._lru_cache_wrapper): _lru,
+    id(type(itertools.tee([])[0])): _tee,
+    id(memoryview): _memoryview,
+}
+
+
+def gate_of(kind):
+    """The gate for objects of a class, or None."""
+    gate = _GATES.get(id(kind))  # a metaclass may have its own `__hash__`
+    if gate is not None:
+        return gate
+    if derives(kind, type):
+        return _class
+    if kind is attribute("numpy", "ndarray"):
+        return _array
+    from .handles import handle_of
+
+    return handle_of(kind)

@@ -1,0 +1,177 @@
+"""Gates of libraries: open files and databases, pools of processes, graphs, traces. Each is met only if its library is loaded.
+
+A class is known by being the library's own, never by its name alone; what is read are documented, plain attributes.
+"""
+
+import sys
+
+from .kinds import attribute, module_of, no_torch_function, type_name
+
+_NODES = 20_000  # of a graph
+
+
+def handle_of(kind):
+    """The gate for objects of a library's class, or None."""
+    for module, name, gate in _HANDLES.get(module_of(kind).partition(".")[0], ()):
+        if attribute(module, name) is kind:
+            return gate
+    return None
+
+
+def _hdf5(gates, walker, obj):
+    size = 0
+    if obj.id.valid and obj.driver == "core":
+        size = int(obj.id.get_filesize())
+    gates.add("resource", "h5py.File", size, "close", obj)
+    return size + 200
+
+
+def _sqlite(gates, walker, obj):
+    from .libc import sqlite_in_use
+
+    size = 0
+    if gates.root and not gates.databases:  # the library counts all of them together
+        gates.databases = True
+        size = sqlite_in_use() or 0
+    gates.add("resource", "sqlite3.Connection", size, "close", obj)
+    return size + 400
+
+
+def _mmap(gates, walker, obj):
+    try:
+        size = len(obj)
+    except ValueError:  # closed
+        return 200
+    plain = attribute("numpy", "ndarray")
+    if plain is None:
+        gates.add("resource", "mmap.mmap", size, "close", obj)
+        return size + 200
+    # From C to C: while an array stands on it, a thread of the user's could not close it.
+    (interface,) = map(plain.__array_interface__.__get__, map(plain, ((1,),), ("u1",), (obj,)))
+    address = interface["data"][0]
+    # Pages of a file are the system's cache: only what this process wrote for itself is held.
+    held = walker.buffers.count(address, size, mapped=_is_anonymous(address))
+    gates.add("resource", "mmap.mmap", held, "close", obj)
+    return held + 200
+
+
+def _is_anonymous(address):
+    """Whether a mapping is of no file: its pages are this process's even if children share them."""
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            words = line.split()
+            start, _, end = words[0].partition("-")
+            if int(start, 16) <= address < int(end, 16):
+                return len(words) == 5 or words[5] == "/dev/zero" or words[5].startswith("[anon")
+    return False
+
+
+def _pool(gates, walker, obj):
+    gates.add("children", "Pool", 0, "terminate", obj)
+    return 400
+
+
+def _processes(gates, walker, obj):
+    gates.add("children", "ProcessPoolExecutor", 0, "shutdown", obj)
+    return 400
+
+
+def _process(gates, walker, obj):
+    gates.add("children", "Process", 0, "terminate", obj)
+    return 400
+
+
+def _popen(gates, walker, obj):
+    gates.add("children", "Popen", 0, "terminate", obj)
+    return 400
+
+
+def _loader(gates, walker, obj):
+    gates.add("children", "DataLoader", 0, "drop", obj)
+    return None
+
+
+def _traced(gates, walker, obj):
+    count = int(obj.experimental_get_tracing_count())
+    gates.add("traces", "tf.function", 0, "tf.function", obj, count=count)
+    return None
+
+
+def _tensor(gates, walker, obj):
+    """A view of a large storage, or what the graph of a tensor keeps beside the tensor itself."""
+    found = walker.buffers.look(obj, type(obj))
+    total = found[0] if found else 0
+    with no_torch_function():
+        storage, used, root = obj.untyped_storage(), obj.nbytes, obj.grad_fn
+    gates.view(storage.data_ptr(), storage.nbytes(), max(0, total - 200), used, obj)
+    if found and found[2]:
+        total += walker.below(found[2])
+    if found:
+        for device, size in found[1].items():
+            walker.add_gpu(device, size)
+    if root is None:
+        return total if found else None
+    with no_torch_function():
+        kept, nodes = _graph(walker, root)
+    gates.add("autograd", "graph", kept, type_name(type(root)), obj, f"{nodes} nodes")
+    return total + kept
+
+
+def _graph(walker, root):
+    """(bytes that a graph saved for its backward pass, its nodes). After `backward()` nothing is saved."""
+    plain = attribute("torch", "Tensor")
+    stack, seen, kept = [root], {}, 0
+    while stack and len(seen) < _NODES and not walker.is_late():
+        node = stack.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen[id(node)] = node
+        stack.extend(following for following, _ in node.next_functions)
+        if module_of(type(node)) == "__main__" or hasattr(type(node), "saved_tensors"):
+            continue  # a function of the user's
+        for name in _saved_of(type(node)):
+            try:
+                value = getattr(node, name)
+            except RuntimeError:  # freed by backward()
+                break
+            for tensor in value if type(value) is tuple else (value,):
+                if type(tensor) is plain:
+                    found = walker.buffers.look(tensor, type(tensor))
+                    kept += max(0, found[0] - 200) if found else 0
+    return kept, len(seen)
+
+
+_saved = {}  # id of a node's class -> names of what it saves; these classes live as long as torch
+
+
+def _saved_of(kind):
+    names = _saved.get(id(kind))
+    if names is None:
+        names = [name for name in dir(kind) if name.startswith("_saved_")]
+        names = _saved[id(kind)] = [name for name in names if name != "_saved_tensors"]
+    return names
+
+
+_HANDLES = {
+    "h5py": (("h5py", "File", _hdf5),),
+    "sqlite3": (("sqlite3", "Connection", _sqlite),),
+    "mmap": (("mmap", "mmap", _mmap),),
+    "subprocess": (("subprocess", "Popen", _popen),),
+    "multiprocessing": (
+        ("multiprocessing.pool", "Pool", _pool),
+        ("multiprocessing.context", "Process", _process),
+        ("multiprocessing.context", "ForkProcess", _process),
+        ("multiprocessing.context", "SpawnProcess", _process),
+        ("multiprocessing.context", "ForkServerProcess", _process),
+    ),
+    "concurrent": (("concurrent.futures.process", "ProcessPoolExecutor", _processes),),
+    "tensorflow": (
+        ("tensorflow.python.eager.polymorphic_function.polymorphic_function", "Function", _traced),
+        ("tensorflow.python.eager.def_function", "Function", _traced),
+    ),
+    "torch": (
+        ("torch", "Tensor", _tensor),
+        ("torch.nn.parameter", "Parameter", _tensor),
+        ("torch.utils.data.dataloader", "_MultiProcessingDataLoaderIter", _loader),
+    ),
+}

@@ -1,0 +1,113 @@
+"""The few C functions that measuring needs. Called through `_ctypes`: the package `ctypes` takes longer to load than the start allows."""
+
+import _ctypes
+import sys
+
+_C_CALL, _HOLDS_THE_GIL = 1, 4
+_SIMPLE = _ctypes._SimpleCData
+
+
+class _Size(_SIMPLE):
+    _type_ = "L"
+
+
+class _Pointer(_SIMPLE):
+    _type_ = "P"
+
+
+class _Int(_SIMPLE):
+    _type_ = "i"
+
+
+class _Text(_SIMPLE):
+    _type_ = "z"
+
+
+class _Object(_SIMPLE):
+    _type_ = "O"
+
+
+class _Info(_ctypes.Structure):
+    """`struct mallinfo2`."""
+
+    _fields_ = [
+        (name, _Size)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def function(name, result, *arguments, library=None, holds_the_gil=False):
+    """A C function of the process or of a library's file; None where it is not there."""
+    try:
+        address = _ctypes.dlsym(_ctypes.dlopen(library, 0), name)
+    except OSError:
+        return None
+    flags = _C_CALL | (_HOLDS_THE_GIL if holds_the_gil else 0)
+    body = {"_flags_": flags, "_restype_": result, "_argtypes_": arguments}
+    return type(name, (_ctypes.CFuncPtr,), body)(address)
+
+
+_report = []  # the functions with which Python's allocator tells
+_mallinfo = function("mallinfo2", _Info)
+
+
+def malloc_in_use():
+    """(bytes of chunks in use in glibc's heaps, bytes of chunks with a mapping of their own); None without glibc."""
+    if _mallinfo is None:
+        return None
+    info = _mallinfo()
+    return info.uordblks, info.hblkhd
+
+
+def small_objects():
+    """(bytes in use, bytes of all arenas) of Python's allocator of small objects; None where it cannot tell."""
+    if not _report:
+        _report.append(
+            (
+                function("open_memstream", _Pointer, _Pointer, _Pointer),
+                function("_PyObject_DebugMallocStats", _Int, _Pointer, holds_the_gil=True),
+                function("fclose", _Int, _Pointer),
+                function("PyBytes_FromStringAndSize", _Object, _Pointer, _Size, holds_the_gil=True),
+                function("free", _Int, _Pointer),
+            )
+        )
+    if None in _report[0]:
+        return None
+    open_memstream, stats, fclose, to_bytes, free = _report[0]
+    text, size = _Pointer(), _Size()
+    stream = open_memstream(_ctypes.addressof(text), _ctypes.addressof(size))
+    if not stream:
+        return None
+    stats(stream)
+    fclose(stream)
+    report = to_bytes(text, size)
+    free(text)
+    used = arenas = None
+    for line in report.splitlines():
+        if line.startswith(b"# bytes in allocated blocks"):
+            used = _last_number(line)
+        elif b"bytes/arena" in line:
+            arenas = _last_number(line)
+    return None if used is None or arenas is None else (used, arenas)
+
+
+def _last_number(line):
+    return int(line.rpartition(b"=")[2].strip().replace(b",", b""))
+
+
+def sqlite_in_use():
+    """Bytes of all databases of this process; None where the library does not say."""
+    module = sys.modules.get("_sqlite3")
+    name = getattr(module, "__file__", None)
+    used = name and function("sqlite3_memory_used", _Size, library=name)
+    return used() if used else None
+
+
+def word_at(address):
+    """The machine word at an address."""
+    return _Size.from_address(address).value
+
+
+def object_at(address):
+    """The object that a pointer at an address refers to; None for a null pointer."""
+    return _Object.from_address(address).value if word_at(address) else None

@@ -1,0 +1,181 @@
+"""Places of the process in which things are registered and forgotten. Only what is loaded is looked at, and nothing is called.
+
+Each answer is a `Registered`: who keeps it, the roots of what is kept, and how many there are.
+"""
+
+import sys
+import types
+from itertools import chain
+
+from .kinds import attribute, derives, module_of, type_name
+from .paths import attributes
+
+_OPTIMIZED = 1  # CO_OPTIMIZED: a function, not a class body or a module
+
+
+class Registered:
+    """What one registry keeps."""
+
+    __slots__ = ("count", "detail", "kind", "name", "of", "roots")
+
+    def __init__(self, kind, name, of, roots, count=None, detail=""):
+        self.kind, self.name, self.of, self.roots, self.detail = kind, name, of, roots, detail
+        self.count = len(roots) if count is None else count
+
+
+def _plain(value, name):
+    """An attribute of an instance of a library's class, without running code of a subclass."""
+    return dict(attributes(value)).get(name) if value is not None else None
+
+
+def _of_class(cls, name):
+    return type.__dict__["__dict__"].__get__(cls).get(name) if derives(type(cls), type) else None
+
+
+def figures():
+    """Figures in pyplot's registry."""
+    figs = _of_class(attribute("matplotlib._pylab_helpers", "Gcf"), "figs")
+    managers = list(figs.values()) if figs is not None else []
+    return [Registered("figures", "matplotlib.pyplot", "figures", managers)] if managers else []
+
+
+def widgets():
+    """Widgets that were never closed."""
+    alive = attribute("ipywidgets.widgets.widget", "_instances")
+    return [Registered("registry", "ipywidgets", "widgets", list(alive.values()))] if alive else []
+
+
+def handlers():
+    """Handlers of loggers, each logger on its own."""
+    loggers = _plain(_of_class(attribute("logging", "Logger"), "manager"), "loggerDict")
+    found = {"root": attribute("logging", "root"), **(loggers if type(loggers) is dict else {})}
+    for name, logger in found.items():
+        if derives(type(logger), attribute("logging", "PlaceHolder")) or type(name) is not str:
+            continue
+        held = _plain(logger, "handlers")
+        if type(held) is list and held:
+            yield Registered("registry", name, "handlers", list(held))
+
+
+def finalizers():
+    """Functions that `weakref.finalize` calls one day, with their arguments."""
+    infos = _of_class(attribute("weakref", "finalize"), "_registry")
+    if type(infos) is dict and infos:
+        yield Registered("registry", "weakref.finalize", "finalize", list(infos.values()))
+
+
+def shell_events(shell):
+    """Functions that the notebook registered with IPython's events."""
+    callbacks = _plain(getattr(shell, "events", None), "callbacks")
+    if type(callbacks) is not dict:
+        return
+    for event, functions in callbacks.items():
+        theirs = [function for function in functions if _is_users(function)]
+        if theirs:
+            yield Registered("registry", str(event), "events", theirs)
+
+
+def _is_users(function):
+    if type(function) is types.MethodType:
+        function = function.__func__
+    return type(function) is not types.FunctionType or function.__module__ == "__main__"
+
+
+def tasks():
+    """Tasks of asyncio that wait."""
+    kind = attribute("asyncio.tasks", "Task")
+    known = attribute("asyncio.tasks", "_scheduled_tasks") or attribute("asyncio.tasks", "_all_tasks")
+    references = _plain(known, "data")
+    found = {}
+    for reference in list(references or ()):
+        task = reference()
+        if type(task) is not kind or kind.done(task):
+            continue
+        coroutine = kind.get_coro(task)
+        code = coroutine.cr_code if type(coroutine) is types.CoroutineType else None
+        if code is not None and "rust_hygiene_agent" not in code.co_filename:
+            found.setdefault(code.co_name, []).append(task)
+    return [Registered("suspended", name, "task", waiting) for name, waiting in found.items()]
+
+
+def threads():
+    """Local variables of threads that the user started, and the queues of executors."""
+    active = attribute("threading", "_active") or {}
+    main = _plain(attribute("threading", "_main_thread"), "_ident")
+    queues = attribute("concurrent.futures.thread", "_threads_queues")
+    queues = {} if queues is None else {id(thread): queue for thread, queue in list(queues.items())}
+    frames = sys._current_frames()
+    found = {}
+    try:
+        for ident, thread in list(active.items()):
+            if ident == main or ident not in frames:
+                continue
+            name, held = _held_by(frames[ident])
+            if name is None:
+                continue
+            if id(thread) in queues:
+                key, held = ("ThreadPoolExecutor", "executor"), [*held, queues[id(thread)]]
+            else:
+                shown = _plain(thread, "_name")
+                key = name or (shown if type(shown) is str else "thread"), "thread"
+            found.setdefault(key, []).append(held)
+    finally:
+        frames.clear()  # our own frame is among them: a cycle with all the callers' variables
+    return [
+        Registered("suspended", name, of, list(chain.from_iterable(held)), len(held))
+        for (name, of), held in found.items()
+    ]
+
+
+def _held_by(frame):
+    """(name of the outermost function of the notebook's, values of local variables) of a thread; (None, []) of ours."""
+    from .running import locals_of
+
+    name, held = "", []
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if type(module) is str and module.startswith("rust_hygiene_agent"):
+            return None, []
+        if module == "__main__":
+            name = frame.f_code.co_name
+        if frame.f_code.co_flags & _OPTIMIZED:
+            held += locals_of(frame)
+        frame = frame.f_back
+    return name, held
+
+
+def everything(shell):
+    """All of them."""
+    found = []
+    for look in (figures, widgets, handlers, finalizers, lambda: shell_events(shell), tasks, threads):
+        try:
+            found += look()
+        except Exception:  # noqa: BLE001 - another version's layout: this registry is not looked at
+            continue
+    return found
+
+
+def exit_functions():
+    """How many functions `atexit` holds; it does not say which."""
+    try:
+        return sys.modules["atexit"]._ncallbacks()
+    except (KeyError, AttributeError):
+        return 0
+
+
+def children():
+    """(library, number) of workers that are alive without a variable that holds their pool."""
+    if attribute("joblib.externals.loky.reusable_executor", "_executor") is not None:
+        return "joblib", 1
+    alive = attribute("multiprocessing.process", "_children")
+    return "multiprocessing", len(alive) if alive else 0
+
+
+def is_users_class(kind):
+    """Whether a class was defined in the notebook."""
+    return module_of(kind) == "__main__"
+
+
+def class_name(value):
+    """The class of a value as text."""
+    return type_name(type(value))

@@ -1,0 +1,67 @@
+//! `autograd_graph`: a kept tensor with a `grad_fn` keeps the graph of its computation and the activations in it.
+//!
+//! **When it fires.** Graphs behind the tensors of a variable hold 10 MiB or more of saved tensors.
+//!
+//! **Why it matters.** A loss of four bytes keeps every activation of its forward pass until `backward()` has run.
+//!
+//! **How it is detected.** `grad_fn` is followed to the tensors that its nodes saved. After `backward()` there are none.
+//!
+//! **Example.** `total = total + loss` in an evaluation loop; `outputs.append(model(x))`
+//!
+//! **Fix.** `loss.item()` for a number, `.detach()` for a tensor, `torch.no_grad()` around what is not trained.
+//!
+//! **What it is confused with.** The tensors themselves, which are small; a training step, whose graph `backward()` frees.
+//!
+//! **Step.** None: after detaching, `backward()` no longer works.
+
+use super::kept::{Told, each_of, place, replaced};
+use super::{Evidence, Verdict};
+use crate::facts::HolderKind;
+use crate::record::{Cause, CulpritKind};
+use crate::size::human;
+
+pub(super) fn detect(evidence: &Evidence) -> Verdict {
+    each_of(
+        evidence,
+        Cause::AutogradGraph,
+        HolderKind::Autograd,
+        |holder| {
+            Some(Told {
+                kind: CulpritKind::Variable,
+                message: format!(
+                    "`{}` keeps tensors with a grad_fn: the autograd graph behind them ({}) holds {} of activations. Keep \
+                     loss.item(), or .detach() what is kept, or compute it under torch.no_grad().",
+                    place(holder),
+                    holder.detail,
+                    human(holder.bytes)
+                ),
+                hint: replaced(holder, "{}.detach()"),
+                step: None,
+            })
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, MIB, finding, inside, is_gone};
+    use super::*;
+
+    #[test]
+    fn the_hint_detaches_what_is_kept() {
+        let held = |bytes| {
+            let mut held = inside(
+                HolderKind::Autograd,
+                "losses",
+                bytes,
+                ("losses", "list", "Tensor", true),
+            );
+            held.detail = "40 nodes".into();
+            Case::of(vec![held])
+        };
+        let found = finding(held(130 * MIB).judge(detect));
+        assert!(found.hint.starts_with("losses[:] = [_x.detach() if"));
+        assert!(found.message.contains("(40 nodes)"));
+        assert!(is_gone(held(MIB).judge(detect)));
+    }
+}

@@ -1,0 +1,150 @@
+//! `cache_growth`: a cache of a function or class that has no bound.
+//!
+//! **When it fires.** A `functools.lru_cache` without a bound, or far from it, whose entries are hardly ever asked for again; a container
+//! in a default argument; a container in an attribute of a class that grows from cell to cell or is called a cache. 10 MiB or more.
+//!
+//! **Why it matters.** What is keyed by a value that never comes again is kept for nothing. On a method, `lru_cache` keeps every
+//! `self` as well.
+//!
+//! **How it is detected.** `cache_info()` of the caches within variables; containers on the notebook's own classes and functions.
+//!
+//! **Example.** `@functools.lru_cache(maxsize=None)` on a method; `class Features: _memo = {}`
+//!
+//! **Fix.** A `maxsize`, `functools.cached_property` for a method without arguments, or clear it between runs.
+//!
+//! **What it is confused with.** A table that is loaded once into a class; a cache with a bound, or one that is used.
+//!
+//! **Step.** None: what was computed would be computed again.
+
+use super::kept::{Told, each_of};
+use super::{Evidence, Verdict};
+use crate::facts::{Holder, HolderKind};
+use crate::record::{Cause, CulpritKind};
+use crate::size::human;
+
+const ENTRIES: u64 = 3;
+const WORDS: [&str; 6] = ["cache", "memo", "seen", "store", "history", "registry"];
+
+pub(super) fn detect(evidence: &Evidence) -> Verdict {
+    each_of(evidence, Cause::CacheGrowth, HolderKind::Cache, |holder| {
+        is_unbounded(evidence, holder).then(|| told(holder))
+    })
+}
+
+fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
+    if holder.count < ENTRIES {
+        return false;
+    }
+    match holder.type_name.as_str() {
+        "lru_cache" => {
+            let number = |after: &str| -> Option<u64> {
+                let mut words = holder.detail.split(' ').skip_while(|word| *word != after);
+                words.nth(1)?.parse().ok()
+            };
+            let (hits, misses) = (number("hits").unwrap_or(0), number("misses").unwrap_or(0));
+            match number("bound") {
+                None => hits <= misses.saturating_mul(4),
+                Some(bound) => holder.count < bound && hits.saturating_mul(4) <= misses,
+            }
+        }
+        "default" => true,
+        _ => {
+            let attribute = holder.name.rsplit('.').next().unwrap_or("").to_lowercase();
+            evidence.growth.of(holder) >= 2 || WORDS.iter().any(|word| attribute.contains(word))
+        }
+    }
+}
+
+fn told(holder: &Holder) -> Told {
+    let (what, hint) = match holder.type_name.as_str() {
+        "lru_cache" => ("The lru_cache of", format!("{}.cache_clear()", holder.name)),
+        "default" => ("The default argument", format!("{}.clear()", holder.name)),
+        _ => ("The cache", format!("{}.clear()", holder.name)),
+    };
+    Told {
+        kind: CulpritKind::Holder,
+        message: format!(
+            "{what} `{}` holds {} in {} entries and has no bound: give it a maxsize, or clear it. On a method a cache keeps each self \
+             too.",
+            holder.name,
+            human(holder.bytes),
+            holder.count
+        ),
+        hint,
+        step: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, MIB, finding, holder, is_gone};
+    use super::*;
+
+    fn cache(of: &str, name: &str, detail: &str, count: u64) -> Case {
+        let mut held = holder(HolderKind::Cache, name, &[], 80 * MIB);
+        (held.type_name, held.detail, held.count) = (of.into(), detail.into(), count);
+        Case::of(vec![held])
+    }
+
+    #[test]
+    fn a_cache_without_bound_is_cleared_by_its_own_name() {
+        for (of, name, detail, hint) in [
+            (
+                "lru_cache",
+                "Panel.mean",
+                "bound none hits 0 misses 8",
+                "Panel.mean.cache_clear()",
+            ),
+            (
+                "lru_cache",
+                "load",
+                "bound 128 hits 1 misses 8",
+                "load.cache_clear()",
+            ),
+            (
+                "default",
+                "f.__defaults__[0]",
+                "dict",
+                "f.__defaults__[0].clear()",
+            ),
+            (
+                "attribute",
+                "Features._memo",
+                "dict",
+                "Features._memo.clear()",
+            ),
+        ] {
+            assert_eq!(finding(cache(of, name, detail, 8).judge(detect)).hint, hint);
+        }
+    }
+
+    #[test]
+    fn a_bounded_used_or_intended_one_is_none() {
+        for (of, name, detail, count) in [
+            ("lru_cache", "load", "bound 8 hits 0 misses 30", 8),
+            ("lru_cache", "load", "bound none hits 900 misses 8", 8),
+            ("lru_cache", "load", "bound none hits 0 misses 1", 1),
+            ("lru_cache", "load", "bound 128 hits 20 misses 8", 8),
+            ("attribute", "Config.table", "dict", 8),
+        ] {
+            assert!(
+                is_gone(cache(of, name, detail, count).judge(detect)),
+                "{name} {detail}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_grows_in_two_cells_is_a_cache_whatever_it_is_called() {
+        assert!(is_gone(
+            cache("attribute", "Model.rows", "list", 8)
+                .grown(1)
+                .judge(detect)
+        ));
+        finding(
+            cache("attribute", "Model.rows", "list", 8)
+                .grown(2)
+                .judge(detect),
+        );
+    }
+}

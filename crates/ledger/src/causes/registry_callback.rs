@@ -1,0 +1,124 @@
+//! `registry_callback`: a process-wide list of handlers, callbacks or widgets that only grows.
+//!
+//! **When it fires.** What one registry reaches and no name of the notebook's does holds 10 MiB or more.
+//!
+//! **Why it matters.** Each run of a cell that registers something adds one more, and the library keeps it until the kernel ends.
+//!
+//! **How it is detected.** Handlers of loggers, open widgets, `weakref.finalize`, IPython's events; functions of `atexit` by what
+//! nothing visible refers to while their number has grown.
+//!
+//! **Example.** `log.addHandler(MemoryHandler(…))` or `atexit.register(self.close)` in a cell that is run again
+//!
+//! **Fix.** Guard the registration (`if not log.hasHandlers()`), unregister, register a `weakref.WeakMethod`.
+//!
+//! **What it is confused with.** The name that reaches one entry.
+//!
+//! **Step.** None: a log, a widget or an exit function is the user's.
+
+use super::kept::{Told, each_of};
+use super::{Evidence, Verdict};
+use crate::facts::{Holder, HolderKind};
+use crate::record::{Cause, CulpritKind};
+use crate::size::human;
+
+pub(super) fn detect(evidence: &Evidence) -> Verdict {
+    each_of(
+        evidence,
+        Cause::RegistryCallback,
+        HolderKind::Registry,
+        |holder| Some(told(holder)),
+    )
+}
+
+fn told(holder: &Holder) -> Told {
+    let (held, name, count) = (human(holder.bytes), &holder.name, holder.count);
+    let (message, hint) = match holder.type_name.as_str() {
+        "widgets" => (
+            format!(
+                "{count} widgets hold {held}: ipywidgets keeps every widget until its close() is called."
+            ),
+            "import ipywidgets; ipywidgets.Widget.close_all()".to_owned(),
+        ),
+        "handlers" => {
+            let logger = if name == "root" {
+                "logging.getLogger()".to_owned()
+            } else {
+                format!("logging.getLogger({name:?})")
+            };
+            (
+                format!(
+                    "{count} handlers of the logging logger \"{name}\" hold {held}: each run of a cell that calls addHandler adds \
+                     one. Guard it with hasHandlers()."
+                ),
+                format!(
+                    "import logging; [({logger}.removeHandler(_h), getattr(_h, \"buffer\", []).clear(), _h.close()) for _h in \
+                     list({logger}.handlers)];"
+                ),
+            )
+        }
+        "finalize" => (
+            format!(
+                "{count} functions registered with weakref.finalize hold {held} in their arguments: pass what they need, not the \
+                 object, or detach() them."
+            ),
+            "import weakref; [_f.detach() for _f in list(weakref.finalize._registry) if _f.alive];"
+                .to_owned(),
+        ),
+        "events" => (
+            format!(
+                "{count} functions registered with IPython's event {name} hold {held}: unregister them, or register only once."
+            ),
+            format!(
+                "[get_ipython().events.unregister({name:?}, _f) for _f in list(get_ipython().events.callbacks[{name:?}]) if \
+                 getattr(_f, \"__module__\", \"\") == \"__main__\"];"
+            ),
+        ),
+        _ => {
+            let class = holder.names.first().map_or("object", String::as_str);
+            (
+                format!(
+                    "{count} objects of `{class}` hold {held}; nothing refers to them but functions registered with {name}. Register \
+                     a weakref.WeakMethod, or unregister what is done."
+                ),
+                format!(
+                    "import atexit, gc; [atexit.unregister(getattr(_o, _n)) for _o in gc.get_objects() if type(_o).__name__ == \
+                     {class:?} for _n in vars(type(_o)) if not _n.startswith(\"__\")];"
+                ),
+            )
+        }
+    };
+    Told {
+        kind: CulpritKind::Library,
+        message,
+        hint,
+        step: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, MIB, finding, holder};
+    use super::*;
+
+    #[test]
+    fn each_registry_has_its_own_way_out() {
+        for (of, name, part) in [
+            ("widgets", "ipywidgets", "close_all"),
+            ("handlers", "root", "list(logging.getLogger().handlers)"),
+            (
+                "handlers",
+                "my.log",
+                "logging.getLogger(\"my.log\").removeHandler",
+            ),
+            ("finalize", "weakref.finalize", "detach"),
+            ("events", "post_run_cell", "unregister(\"post_run_cell\""),
+            ("atexit", "atexit", "atexit.unregister"),
+        ] {
+            let mut held = holder(HolderKind::Registry, name, &["Client"], 40 * MIB);
+            (held.type_name, held.count) = (of.into(), 6);
+            let found = finding(Case::of(vec![held]).judge(detect));
+            assert!(found.hint.contains(part), "{}", found.hint);
+            assert!(found.message.contains("40.0 MiB"), "{}", found.message);
+        }
+    }
+}

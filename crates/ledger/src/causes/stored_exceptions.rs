@@ -1,0 +1,64 @@
+//! `traceback_refs`, stored: exceptions that a variable keeps, and through `__traceback__` the frames.
+//!
+//! **When it fires.** The frames behind the exceptions of a variable hold 10 MiB or more.
+//!
+//! **Why it matters.** An exception refers to its traceback, this to the frames, and these to every local variable where it failed.
+//!
+//! **How it is detected.** The walk through a variable meets tracebacks and sizes the frames behind them.
+//!
+//! **Example.** `except OSError as error: failures[name] = error`
+//!
+//! **Fix.** Keep `str(error)`, or `error.with_traceback(None)`.
+//!
+//! **What it is confused with.** The last exception of the shell, which no variable holds.
+//!
+//! **Step.** None: the tracebacks may be wanted.
+
+use super::kept::{Told, each, each_of, place};
+use super::{Evidence, Verdict};
+use crate::facts::HolderKind;
+use crate::record::{Cause, CulpritKind};
+use crate::size::human;
+
+pub(super) fn detect(evidence: &Evidence) -> Verdict {
+    each_of(
+        evidence,
+        Cause::TracebackRefs,
+        HolderKind::Exceptions,
+        |holder| {
+            Some(Told {
+                kind: CulpritKind::Variable,
+                message: format!(
+                    "The exceptions in `{}` keep their traceback (__traceback__), and its frames keep {} of local variables (raised \
+                     in {}()).",
+                    place(holder),
+                    human(holder.bytes),
+                    holder.detail
+                ),
+                hint: each(holder, "{}.with_traceback(None)"),
+                step: None,
+            })
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, MIB, finding, inside};
+    use super::*;
+
+    #[test]
+    fn the_hint_keeps_the_exceptions_and_drops_their_frames() {
+        for (at, hint) in [
+            (
+                ("bad", "dict", "OSError", true),
+                "[_x.with_traceback(None) for _x in bad.values() if isinstance(_x, BaseException)];",
+            ),
+            (("error", "", "OSError", true), "error.with_traceback(None)"),
+            (("job", "", "Future", false), "del job"),
+        ] {
+            let held = inside(HolderKind::Exceptions, "job", 80 * MIB, at);
+            assert_eq!(finding(Case::of(vec![held]).judge(detect)).hint, hint);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `suspended_execution`: a thread, task, queued job or generator that waits keeps its local variables.
+//!
+//! **When it fires.** What such a thing reaches and nothing else does holds 10 MiB or more.
+//!
+//! **Why it matters.** Local variables live until the function ends, and one that waits for ever never does.
+//!
+//! **How it is detected.** The frames of the threads that the notebook started, asyncio's pending tasks, the queues of executors, and
+//! generators, coroutines and `itertools.tee` within variables.
+//!
+//! **Example.** A worker that waits for an event that nobody sets; `next(batches(data))` and never another one
+//!
+//! **Fix.** Tell it to stop: an Event and `join()`, `task.cancel()`, `shutdown(cancel_futures=True)`, `generator.close()`.
+//!
+//! **What it is confused with.** The variable that holds the generator or task.
+//!
+//! **Step.** None: the work may still be wanted.
+
+use super::kept::{Told, dropped, each, each_of, place};
+use super::{Evidence, Verdict};
+use crate::facts::{Holder, HolderKind};
+use crate::record::{Cause, CulpritKind};
+use crate::size::human;
+
+pub(super) fn detect(evidence: &Evidence) -> Verdict {
+    each_of(
+        evidence,
+        Cause::SuspendedExecution,
+        HolderKind::Suspended,
+        |holder| Some(told(holder)),
+    )
+}
+
+fn told(holder: &Holder) -> Told {
+    let held = human(holder.bytes);
+    let (kind, message, hint) = match holder.type_name.as_str() {
+        "generator" | "coroutine" => (
+            CulpritKind::Variable,
+            format!(
+                "Suspended {}s ({}) in `{}` keep {held} in their local variables until they are exhausted or closed.",
+                holder.type_name,
+                holder.detail,
+                place(holder)
+            ),
+            each(holder, "{}.close()"),
+        ),
+        "tee" => (
+            CulpritKind::Variable,
+            format!(
+                "An itertools.tee in `{}` lags behind its twin and keeps {held} of items that the other one has consumed: exhaust it or \
+                 drop it (del).",
+                place(holder)
+            ),
+            dropped(&holder.inside),
+        ),
+        "executor" => (
+            CulpritKind::Holder,
+            format!(
+                "Threads of {} ThreadPoolExecutors keep {held} in running and queued jobs: use an executor in a with block, or call \
+                 shutdown(cancel_futures=True).",
+                holder.count
+            ),
+            "# executor.shutdown(cancel_futures=True), and let the running jobs finish: give them a timeout or a stop Event"
+                .into(),
+        ),
+        "task" => (
+            CulpritKind::Holder,
+            format!(
+                "{} pending asyncio tasks that run {}() wait and keep {held} in their local variables: await or cancel() them.",
+                holder.count, holder.name
+            ),
+            format!(
+                "import asyncio; [_t.cancel() for _t in asyncio.all_tasks() if _t.get_coro().__name__ == {:?}];",
+                holder.name
+            ),
+        ),
+        _ => (
+            CulpritKind::Holder,
+            format!(
+                "{} threads that run {}() are waiting and keep {held} in their local variables. A thread ends only by itself: give it a \
+                 stop Event and join() it.",
+                holder.count, holder.name
+            ),
+            format!("# in {}(): wait for a stop Event too and return; then set it and join() the threads", holder.name),
+        ),
+    };
+    Told {
+        kind,
+        message,
+        hint,
+        step: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, MIB, finding, holder, inside};
+    use super::*;
+
+    #[test]
+    fn generators_are_closed_where_they_are_and_tees_dropped() {
+        for (of, at, hint) in [
+            (
+                "generator",
+                ("gens", "dict", "generator", true),
+                "[_x.close() for _x in gens.values() if type(_x).__name__ == \"generator\"];",
+            ),
+            ("generator", ("loader", "", "Loader", false), "del v"),
+            ("tee", ("v", "", "tee", true), "del v"),
+        ] {
+            let mut held = inside(HolderKind::Suspended, "v", 40 * MIB, at);
+            held.type_name = of.into();
+            assert_eq!(finding(Case::of(vec![held]).judge(detect)).hint, hint);
+        }
+    }
+
+    #[test]
+    fn what_only_its_own_code_can_end_has_a_remark_and_not_a_line_that_pretends() {
+        for (of, starts) in [
+            ("thread", "# "),
+            ("executor", "# "),
+            ("task", "import asyncio"),
+        ] {
+            let mut held = holder(HolderKind::Suspended, "fetch", &[], 40 * MIB);
+            (held.type_name, held.count) = (of.into(), 2);
+            let found = finding(Case::of(vec![held]).judge(detect));
+            assert!(found.hint.starts_with(starts), "{}", found.hint);
+            assert_eq!(found.culprit.name, "fetch");
+        }
+    }
+}

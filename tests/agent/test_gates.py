@@ -1,0 +1,189 @@
+"""What lies behind gates and in registries: sized, named, with a way to it that a person can type, and left as it was."""
+
+import pytest
+from shell import MB, Shell
+
+
+@pytest.fixture
+def shell():
+    shell = Shell()
+    yield shell
+    shell.close()
+
+
+def rows(shell, kind):
+    return [row for row in shell.explain()["holders"] if row["kind"] == kind and row["bytes"] > MB]
+
+
+BIG = "b'x' * 5_000_000"
+PLACES = {
+    "in a list": ("v = []", "v.append({})", "v", "list"),
+    "in a dict": ("v = {{}}", "v[len(v)] = {}", "v", "dict"),
+    "alone": ("", "v = {}", "v", ""),
+    "in an attribute": (
+        "class C:\n    def __init__(self): self.kept = None\nv = C()",
+        "v.kept = {}",
+        "v.kept",
+        "",
+    ),
+    "deep inside": ("v = [1, {{'a': []}}]", "v[1]['a'].append({})", "v[1]['a']", "list"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("define", "make", "kind", "of"),
+    [
+        (f"def g():\n    local = {BIG}\n    yield 1\n    yield local", "(lambda x: (next(x), x)[1])(g())", "suspended", "generator"),
+        ("import numpy as np", "np.ones(1_000_000)[:5]", "view", "view"),
+        (f"def g():\n    try:\n        local = {BIG}\n        1 / 0\n    except ZeroDivisionError as e:\n        return e", "g()",
+         "exceptions", "traceback"),
+        ("import itertools\ndef g():\n    a, b = itertools.tee([b'x' * 500_000 for _ in range(10)])\n    list(a)\n    return b", "g()",
+         "suspended", "tee"),
+    ],
+)  # fmt: skip
+def test_what_waits_or_lingers_is_sized_and_located(shell, place, define, make, kind, of):
+    prepare, add, path, shape = PLACES[place]
+    shell.run(define)
+    if prepare:
+        shell.run(prepare.replace("{{", "{").replace("}}", "}"))
+    shell.run(add.format(make))
+    (row,) = rows(shell, kind)
+    assert (row["inside"], row["type"], row["path"], row["shape"]) == ("v", of, path, shape)
+    assert row["direct"] is True
+    assert row["bytes"] > 4.9 * MB
+
+
+def test_a_view_of_data_that_somebody_uses_is_none(shell):
+    shell.run(
+        "import numpy as np\nbase = np.ones(1_000_000); v = base[:5]; w = [np.ones(1_000_000)]; u = w[0][:3]"
+    )
+    assert rows(shell, "view") == []
+    shell.run("del base, w")
+    assert sorted(row["inside"] for row in rows(shell, "view")) == ["u", "v"]
+
+
+CACHES = [
+    ("import functools\n@functools.lru_cache(None)\ndef f(i): return b'x' * 1_000_000", "f", "lru_cache"),
+    ("class C:\n    held = {}\ndef f(i): C.held[i] = b'x' * 1_000_000", "C.held", "attribute"),
+    ("def f(i, held={}): held[i] = b'x' * 1_000_000", "f.__defaults__[0]", "default"),
+    ("import functools\nclass C:\n    @functools.lru_cache\n    def g(self, i): return b'x' * 1_000_000\nc = C(); f = c.g", "C.g", "lru_cache"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "name", "of"), CACHES)
+def test_a_cache_is_known_by_the_function_or_class_that_it_belongs_to(shell, source, name, of):
+    shell.run(source)
+    shell.run("for i in range(6): f(i)")
+    (row,) = rows(shell, "cache")
+    assert (row["name"], row["type"], row["count"]) == (name, of, 6)
+    assert row["bytes"] > 5.9 * MB
+
+
+HANDLERS = """
+import logging, logging.handlers
+for _ in range(3):
+    h = logging.handlers.MemoryHandler(10**6); h.buffer.append(b'x' * 3_000_000); logging.getLogger('a.b').addHandler(h)
+del h
+"""
+FINALIZER = "import weakref\nclass C: pass\nc = C(); weakref.finalize(c, print, b'x' * 9_000_000)"
+EVENT = """
+def note(*a, held=[b'x' * 9_000_000]): pass
+get_ipython().events.register('post_execute', note); del note
+"""
+TASK = """
+import asyncio
+async def wait(e):
+    local = b'x' * 9_000_000
+    await e
+loop = asyncio.new_event_loop(); t = loop.create_task(wait(loop.create_future()))
+loop.call_soon(loop.stop); loop.run_forever(); del t
+"""
+REGISTRIES = [
+    (HANDLERS, "registry", "a.b", 3),
+    (FINALIZER, "registry", "weakref.finalize", None),
+    (EVENT, "registry", "post_execute", 1),
+    (TASK, "suspended", "wait", 1),
+]
+
+
+@pytest.mark.parametrize(("source", "kind", "name", "count"), REGISTRIES)
+def test_what_is_registered_and_forgotten_is_sized(shell, source, kind, name, count):
+    shell.run(source)
+    (row,) = rows(shell, kind)
+    assert (row["name"], row["inside"]) == (name, "")
+    assert count is None or row["count"] == count
+    assert row["bytes"] == pytest.approx(9 * MB, rel=0.02)
+
+
+THREAD = """
+import threading
+stop, ready = threading.Event(), threading.Event()
+def work(size):
+    local = b'x' * size
+    def inner(): return local
+    before = locals().keys()
+    ready.set()
+    stop.wait(60)
+    seen.append(sorted(locals()))
+seen = []
+"""
+
+
+def test_the_locals_of_a_waiting_thread_are_sized_and_stay_as_they_were(shell):
+    shell.run(THREAD)
+    shell.run("t = threading.Thread(target=work, args=(9_000_000,), daemon=True); t.start(); ready.wait(9)")
+    (row,) = rows(shell, "suspended")
+    assert (row["name"], row["type"], row["count"]) == ("work", "thread", 1)
+    assert row["bytes"] == pytest.approx(9 * MB, rel=0.02)
+    shell.run("stop.set(); t.join()")
+    assert shell.probe("shell.user_ns['seen']") == [["before", "inner", "local", "size"]]
+    assert rows(shell, "suspended") == []
+
+
+def test_the_locals_of_a_thread_die_when_it_lets_go_of_them(shell):
+    """A snapshot in the frame, such as `f_locals` leaves, would keep them."""
+    shell.run(
+        "import threading, weakref\nclass C: pass\ngo, dropped, stop = (threading.Event() for _ in range(3))\nrefs = []\n"
+        "def work():\n    local = C(); refs.append(weakref.ref(local)); go.wait(60); local = None; dropped.set(); stop.wait(60)\n"
+        "t = threading.Thread(target=work, daemon=True); t.start()"
+    )
+    shell.explain()
+    shell.run("go.set(); dropped.wait(9)")
+    assert shell.probe("shell.user_ns['refs'][0]() is None") is True
+    shell.run("stop.set(); t.join()")
+
+
+def test_databases_in_memory_are_counted_by_sqlite_itself(shell):
+    shell.run(
+        "import sqlite3\ndbs = []\nfor _ in range(2):\n    c = sqlite3.connect(':memory:'); c.execute('create table t (b)')\n"
+        "    c.executemany('insert into t values (?)', ((bytes(4000),) for _ in range(1000))); dbs.append(c)\ndel c"
+    )
+    (row,) = rows(shell, "resource")
+    assert (row["inside"], row["path"], row["shape"], row["element"]) == ("dbs", "dbs", "list", "Connection")
+    assert row["bytes"] == pytest.approx(8 * MB, rel=0.2)
+
+
+def test_a_private_mapping_counts_by_the_pages_that_were_written(shell):
+    shell.run(
+        "import mmap, numpy\nm = [mmap.mmap(-1, 8_000_000) for _ in range(2)]\nm[0][:4_000_000] = bytes(4_000_000)"
+    )
+    (row,) = rows(shell, "resource")
+    assert row["path"] == "m"
+    assert row["bytes"] == pytest.approx(4 * MB, rel=0.02)
+    shell.run("[x.close() for x in m]")  # no view of ours keeps it open
+    assert rows(shell, "resource") == []
+
+
+def test_allocators_tell_what_is_in_use_and_what_is_free(shell):
+    shell.run("import numpy as np; warm = np.ones(2_000_000); del warm")
+    shell.explain()
+    shell.run("rows = [np.ones(50_000) for _ in range(200)]; last = rows[-1]")
+    live = {row["name"]: row for row in shell.explain()["allocators"]}["malloc"]
+    assert live["live"] - live["live_before"] == pytest.approx(80 * MB, rel=0.05)
+    shell.run("del rows")
+    free = {row["name"]: row for row in shell.explain()["allocators"]}["malloc"]
+    assert free["slack"] - free["slack_before"] == pytest.approx(80 * MB, rel=0.05)
+    shell.run("small = [object() for _ in range(1_000_000)]")
+    small = {row["name"]: row for row in shell.explain()["allocators"]}["small objects"]
+    assert small["live"] - small["live_before"] == pytest.approx(16 * MB, rel=0.05)
