@@ -6,6 +6,7 @@ moved. An allocator that does not say is left out.
 
 import sys
 
+from .kinds import attribute
 
 _ARENA = 64 << 20  # glibc's arenas are aligned to this
 _POOL = 1 << 30  # mimalloc takes address space in pieces of this size

@@ -3,8 +3,6 @@
 A class is known by being the library's own, never by its name alone; what is read are documented, plain attributes.
 """
 
-import sys
-
 from .kinds import attribute, module_of, no_torch_function, type_name
 
 _NODES = 20_000  # of a graph
