@@ -46,6 +46,7 @@ def test_without_output_there_is_no_badge_but_a_record(start_kernel, mode):
     assert record_of(exchange)["host"]["delta"] > 60 << 20
 
 
+@pytest.mark.packages
 def test_a_warning_badge_comes_with_a_leak_only(start_kernel):
     kernel = kernel_with(start_kernel, "warn")
     assert badges(kernel.execute_ok(NOTABLE)) == []

@@ -295,6 +295,7 @@ def test_a_display_of_an_earlier_cell_can_be_updated(kernel):
     assert exchange.outputs == ["update_display_data"]
 
 
+@pytest.mark.packages
 def test_matplotlib_draws_inline(kernel):
     code = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);"
     (shown,) = kernel.execute_ok(code).of("display_data")
@@ -302,6 +303,7 @@ def test_matplotlib_draws_inline(kernel):
     assert "Figure size" in shown.content["data"]["text/plain"]
 
 
+@pytest.mark.packages
 def test_matplotlib_is_inline_without_a_magic(start_kernel):
     code = "import matplotlib.pyplot as plt\nplt.plot([1, 2]);"
     (shown,) = start_kernel().execute_ok(code).of("display_data")

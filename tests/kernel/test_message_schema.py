@@ -251,6 +251,7 @@ get_ipython().kernel.comm_manager.register_target('schema-target', _opened)
 """
 
 
+@pytest.mark.packages
 def test_comms_open_talk_are_listed_and_close(kernel):
     kernel.execute_ok(OPEN_TARGET)
     opening = {"comm_id": "schema-1", "target_name": "schema-target", "data": {"a": 1}}
@@ -279,6 +280,7 @@ def test_a_comm_for_an_unknown_target_is_closed(kernel):
     assert [m.content["comm_id"] for m in said if m.type == "comm_close"] == ["schema-2"]
 
 
+@pytest.mark.packages
 def test_a_comm_opened_by_the_kernel_has_all_three_messages(kernel):
     code = (
         "from comm import create_comm; c = create_comm('front', data={'x': 1}); c.send({'y': 2}); c.close()"

@@ -1,5 +1,7 @@
 //! The kernel itself: its release build, and its kernelspec in `.venv`.
 
+use std::path::Path;
+
 use crate::paths::Paths;
 use crate::process::{self, Failure, Result};
 
@@ -18,17 +20,24 @@ pub fn build_and_install(paths: &Paths) -> Result<()> {
         "--package",
         "rust-hygiene",
     ]))?;
+    install(paths, &paths.venv)
+}
+
+/// Installs the kernelspec into an environment, for its own Python.
+///
+/// # Errors
+/// The installation fails, or leaves no kernelspec.
+pub fn install(paths: &Paths, venv: &Path) -> Result<()> {
     process::run(
         paths
             .command(paths.binary())
             .args(["install", "--prefix"])
-            .arg(&paths.venv)
+            .arg(venv)
             .arg("--python")
-            .arg(paths.python())
+            .arg(venv.join("bin/python"))
             .arg("--force"),
     )?;
-    let spec = paths
-        .venv
+    let spec = venv
         .join("share/jupyter/kernels")
         .join(NAME)
         .join("kernel.json");

@@ -15,6 +15,7 @@ mod paths;
 mod process;
 mod suites;
 mod test;
+mod versions;
 
 use std::process::ExitCode;
 

@@ -30,14 +30,7 @@ pub fn run(paths: &Paths, names: Vec<String>) -> Result<()> {
             .args(["install", "--quiet", "--disable-pip-version-check"])
             .args(REQUIREMENTS.iter().flat_map(|file| ["--requirement", file])),
     )?;
-    process::run(
-        paths
-            .command(paths.binary())
-            .args(["install", "--force", "--prefix"])
-            .arg(&venv)
-            .arg("--python")
-            .arg(&python),
-    )?;
+    kernel::install(paths, &venv)?;
     process::run(
         paths
             .command(paths.python())

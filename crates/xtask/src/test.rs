@@ -7,6 +7,7 @@ use crate::environment;
 use crate::kernel;
 use crate::paths::Paths;
 use crate::process::{self, Failure, Result};
+use crate::versions;
 
 /// What `--only` can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ struct Step {
 }
 
 /// In the order in which they run: what is cheap and fails often comes first.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "python environment",
         groups: &[Lint, Rust, Python, Lab],
@@ -60,6 +61,11 @@ const STEPS: [Step; 10] = [
         act: |paths| process::run(paths.command("ruff").args(["format", "--check", "."])),
     },
     Step {
+        name: "vermin",
+        groups: &[Lint],
+        act: vermin,
+    },
+    Step {
         name: "clippy",
         groups: &[Lint],
         act: clippy,
@@ -80,11 +86,32 @@ const STEPS: [Step; 10] = [
         act: pytest,
     },
     Step {
+        name: "other Pythons",
+        groups: &[Python],
+        act: versions::run,
+    },
+    Step {
         name: "JupyterLab",
         groups: &[Lab],
         act: lab,
     },
 ];
+
+/// What runs in the person's Python uses nothing that 3.10 lacks.
+fn vermin(paths: &Paths) -> Result<()> {
+    let code = [
+        "crates/interpreter/agent",
+        "crates/rust-hygiene/python",
+        "crates/rust-hygiene/src/probe.py",
+    ];
+    process::run(
+        paths
+            .command("vermin")
+            .args(["--target=3.10-", "--violations", "--no-tips"])
+            .args(["--eval-annotations", "--quiet"])
+            .args(code),
+    )
+}
 
 fn clippy(paths: &Paths) -> Result<()> {
     let arguments = [
@@ -226,7 +253,10 @@ mod tests {
     #[test]
     fn pytest_and_jupyterlab_come_after_the_kernel_is_installed() {
         let install = "release build and kernelspec";
-        assert_eq!(names(Python), ["python environment", install, "pytest"]);
+        assert_eq!(
+            names(Python),
+            ["python environment", install, "pytest", "other Pythons"]
+        );
         assert_eq!(
             names(Lab),
             ["python environment", "browser", install, "JupyterLab"]
@@ -238,7 +268,7 @@ mod tests {
         let text = summary(
             &[("one", Duration::ZERO)],
             Some(("two", Duration::ZERO)),
-            &[&STEPS[9]],
+            &[&STEPS[11]],
         );
         assert_eq!(
             text,

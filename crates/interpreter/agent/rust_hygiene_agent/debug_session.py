@@ -188,12 +188,13 @@ def _stop_tracing():
 def _forked():
     """A forked child stops nowhere: the thread that could let it go on is not there."""
     _stop_tracing()
-    if hasattr(sys, "monitoring"):
-        tool, events = sys.monitoring.DEBUGGER_ID, vars(sys.monitoring.events)
-        if sys.monitoring.get_tool(tool) is not None:
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is not None:
+        tool, events = monitoring.DEBUGGER_ID, vars(monitoring.events)
+        if monitoring.get_tool(tool) is not None:
             for name, event in events.items():
                 if name.isupper() and isinstance(event, int) and event.bit_count() == 1:
-                    sys.monitoring.register_callback(tool, event, None)
+                    monitoring.register_callback(tool, event, None)
 
 
 def _stands(frame):
