@@ -27,7 +27,7 @@ cargo xtask demo [--lab] [--kernel NAME]
     Build and install the kernel into .venv, run docs/demo.ipynb with it, write the result to target/demo/.
     --lab opens JupyterLab on a copy of the notebook; --kernel runs another kernel of .venv, to compare.
 
-cargo xtask test [--only rust|python|lab|lint]
+cargo xtask test [--only rust|python|versions|lab|lint]
     Everything that must pass: formatting and lints, cargo test, pytest, a notebook in JupyterLab.
 
 cargo xtask bench [arguments of tests/bench/kernel_bench.py]

@@ -18,11 +18,13 @@ pub enum Group {
     Rust,
     /// `pytest`, with the installed kernel.
     Python,
+    /// A selection of it, with every Python that is found.
+    Versions,
     /// A notebook in JupyterLab, in Chromium.
     Lab,
 }
 
-use Group::{Lab, Lint, Python, Rust};
+use Group::{Lab, Lint, Python, Rust, Versions};
 
 struct Step {
     name: &'static str,
@@ -35,7 +37,7 @@ struct Step {
 const STEPS: [Step; 12] = [
     Step {
         name: "python environment",
-        groups: &[Lint, Rust, Python, Lab],
+        groups: &[Lint, Rust, Python, Versions, Lab],
         act: environment::ensure,
     },
     Step {
@@ -77,7 +79,7 @@ const STEPS: [Step; 12] = [
     },
     Step {
         name: "release build and kernelspec",
-        groups: &[Python, Lab],
+        groups: &[Python, Versions, Lab],
         act: kernel::build_and_install,
     },
     Step {
@@ -87,7 +89,7 @@ const STEPS: [Step; 12] = [
     },
     Step {
         name: "other Pythons",
-        groups: &[Python],
+        groups: &[Python, Versions],
         act: versions::run,
     },
     Step {
@@ -165,9 +167,10 @@ pub fn parse_only(arguments: Vec<String>) -> Result<Option<Group>> {
         ["--only", "lint"] => Ok(Some(Lint)),
         ["--only", "rust"] => Ok(Some(Rust)),
         ["--only", "python"] => Ok(Some(Python)),
+        ["--only", "versions"] => Ok(Some(Versions)),
         ["--only", "lab"] => Ok(Some(Lab)),
         _ => Err(Failure::new(format!(
-            "test takes --only rust|python|lab|lint, not {words:?}"
+            "test takes --only rust|python|versions|lab|lint, not {words:?}"
         ))),
     }
 }
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn only_takes_the_four_groups_and_nothing_else() {
+    fn only_takes_the_five_groups_and_nothing_else() {
         let parse =
             |words: &[&str]| parse_only(words.iter().map(|&word| word.to_owned()).collect());
         assert_eq!(parse(&[]), Ok(None));

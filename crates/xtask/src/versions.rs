@@ -49,7 +49,10 @@ pub fn run(paths: &Paths) -> Result<()> {
             ("current", vec!["--constraint", CURRENT, "ipython"])
         };
         eprintln!("Python {version}, {name} IPython: {}", python.display());
-        let venv = paths.target.join("pythons").join(format!("{version}-{name}"));
+        let venv = paths
+            .target
+            .join("pythons")
+            .join(format!("{version}-{name}"));
         ensure(paths, python, &venv, &packages)?;
         kernel::install(paths, &venv)?;
         process::run(
@@ -68,7 +71,8 @@ pub fn run(paths: &Paths) -> Result<()> {
 fn find(version: &str) -> Option<PathBuf> {
     let name = format!("python{version}");
     let is_it = |python: &Path| {
-        let asks = format!("import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')");
+        let asks =
+            format!("import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')");
         process::succeeds(Command::new(python).args(["-c", &asks]))
     };
     let on_path = PathBuf::from(&name);
