@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::cleanup::Policy;
+
 /// When a badge is shown under a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BadgeMode {
@@ -133,6 +135,8 @@ pub struct Config {
     pub explain_budget_ms: u64,
     /// Sizes of findings.
     pub finding: Finding,
+    /// What is cleaned up, and when.
+    pub policy: Policy,
     /// The interpreter to run; `None` searches for one.
     pub python: Option<PathBuf>,
     /// Whether the interpreter lends ipykernel's names to libraries that look for them.
@@ -160,6 +164,7 @@ impl Default for Config {
                 traceback_bytes: 10 * MIB,
                 growth_bytes: MIB,
             },
+            policy: Policy::default(),
             python: None,
             ipykernel_names: true,
             log: Log::default(),

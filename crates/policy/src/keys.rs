@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::allowed::Allowed;
+use crate::cleanup::{CAUSES, PolicyName, Step, Steps};
 use crate::config::{BadgeMode, Config, LogLevel, StreamLimit};
 use crate::load::ENV_PREFIX;
 use crate::size::print_size;
@@ -17,7 +19,7 @@ pub struct Key {
     /// What it is for.
     pub doc: &'static str,
     /// What may be written.
-    pub allowed: &'static str,
+    pub allowed: Allowed,
     /// Whether a project's file may set it. What names a program to run or a file to write to may come from the user only:
     /// a kernel starts as soon as a notebook is opened, before anyone has looked at the folder.
     pub in_project: bool,
@@ -47,14 +49,15 @@ impl fmt::Debug for Key {
     }
 }
 
-const SIZE: &str = "a size such as \"4 GiB\", \"500MB\" or a number of bytes";
+const SIZE: Allowed = Allowed::Size;
+const SWITCH: Allowed = Allowed::Switch;
 
 /// Every key, in the order of the documentation; those of a table stand together at the end.
 pub const KEYS: &[Key] = &[
     Key {
         name: "badge",
         doc: "When a badge is shown under a cell. \"auto\" decides by where the kernel runs.",
-        allowed: "\"auto\", \"output\", \"warn\", \"metadata\" or \"off\"",
+        allowed: Allowed::Words(&["auto", "output", "warn", "metadata", "off"]),
         in_project: true,
         set: |c, raw, _| value::word(raw, &BadgeMode::WORDS).map(|v| c.badge = v),
         print: |c| word(&BadgeMode::WORDS, c.badge),
@@ -78,7 +81,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "stream_limit",
         doc: "How much of what a cell prints is shown: its begin and its end. \"auto\" limits it where a person looks at it.",
-        allowed: "\"auto\", \"none\" or a size from \"1 KiB\" on",
+        allowed: Allowed::SizeFromKib,
         in_project: true,
         set: |c, raw, _| value::stream_limit(raw).map(|v| c.stream_limit = v),
         print: |c| match c.stream_limit {
@@ -90,7 +93,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "measure",
         doc: "Whether cells are measured. Without it there are no records, badges or findings.",
-        allowed: "true or false",
+        allowed: SWITCH,
         in_project: true,
         set: |c, raw, _| value::switch(raw).map(|v| c.measure = v),
         print: |c| c.measure.to_string(),
@@ -99,7 +102,7 @@ pub const KEYS: &[Key] = &[
         name: "reset_peak",
         doc: "Whether the process's high-water mark is reset before each cell. This makes peaks exact; its side effect is that \
               ru_maxrss and VmHWM, read by the program itself, then start anew with each cell. Without it peaks are sampled.",
-        allowed: "true or false",
+        allowed: SWITCH,
         in_project: true,
         set: |c, raw, _| value::switch(raw).map(|v| c.reset_peak = v),
         print: |c| c.reset_peak.to_string(),
@@ -107,7 +110,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "gpu",
         doc: "Whether GPU memory is read.",
-        allowed: "true or false",
+        allowed: SWITCH,
         in_project: true,
         set: |c, raw, _| value::switch(raw).map(|v| c.gpu = v),
         print: |c| c.gpu.to_string(),
@@ -115,7 +118,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "timeline_ms",
         doc: "Milliseconds between two samples of the curve.",
-        allowed: "a whole number from 10 to 1000",
+        allowed: Allowed::Number(10, 1000),
         in_project: true,
         set: |c, raw, _| value::number(raw, 10, 1000).map(|v| c.timeline_ms = v),
         print: |c| c.timeline_ms.to_string(),
@@ -124,7 +127,7 @@ pub const KEYS: &[Key] = &[
         name: "memory_limit",
         doc: "The limit that the badge shows a share of. \"none\" takes the one that the control group or the machine sets. \
               It is shown, not enforced.",
-        allowed: "a size, or \"none\"",
+        allowed: Allowed::SizeOrNone,
         in_project: true,
         set: |c, raw, _| value::optional_size(raw).map(|v| c.memory_limit = v),
         print: |c| c.memory_limit.map_or_else(|| text("none"), size),
@@ -132,7 +135,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "explain_budget_ms",
         doc: "Milliseconds that explaining a notable cell may take. 0 turns explanations off.",
-        allowed: "a whole number from 0 to 10000",
+        allowed: Allowed::Number(0, 10000),
         in_project: true,
         set: |c, raw, _| value::number(raw, 0, 10_000).map(|v| c.explain_budget_ms = v),
         print: |c| c.explain_budget_ms.to_string(),
@@ -141,7 +144,7 @@ pub const KEYS: &[Key] = &[
         name: "python",
         doc: "The interpreter to run: a path, or a name on PATH. \"auto\" takes that of the active environment. Not in a \
               project's file.",
-        allowed: "a path, or \"auto\"",
+        allowed: Allowed::Path("auto"),
         in_project: false,
         set: |c, raw, base| value::path(raw, "auto", base).map(|v| c.python = v),
         print: |c| path(c.python.as_ref(), "auto"),
@@ -149,7 +152,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "ipykernel_names",
         doc: "Whether libraries find the names of ipykernel's by which they recognise a notebook.",
-        allowed: "true or false",
+        allowed: SWITCH,
         in_project: true,
         set: |c, raw, _| value::switch(raw).map(|v| c.ipykernel_names = v),
         print: |c| c.ipykernel_names.to_string(),
@@ -179,9 +182,162 @@ pub const KEYS: &[Key] = &[
         print: |c| size(c.finding.growth_bytes),
     },
     Key {
+        name: "policy.name",
+        doc: "Which cleanup steps run by themselves: none, none but told, those that no program can notice, also caches and history, \
+              or those that the lists below name.",
+        allowed: Allowed::Words(&["observe", "suggest", "tidy", "strict", "custom"]),
+        in_project: true,
+        set: |c, raw, _| value::word(raw, &PolicyName::WORDS).map(|v| c.policy.name = v),
+        print: |c| word(&PolicyName::WORDS, c.policy.name),
+    },
+    Key {
+        name: "policy.after_cell",
+        doc: "The steps of the policy \"custom\" once a cell has been answered and nothing waits.",
+        allowed: Allowed::ListOf(&STEPS),
+        in_project: true,
+        set: |c, raw, _| steps(raw).map(|v| c.policy.lists[0] = v),
+        print: |c| listed(c.policy.lists[0].iter().map(Step::word)),
+    },
+    Key {
+        name: "policy.on_idle",
+        doc: "The steps of the policy \"custom\" when nothing has come for policy.idle_s.",
+        allowed: Allowed::ListOf(&STEPS),
+        in_project: true,
+        set: |c, raw, _| steps(raw).map(|v| c.policy.lists[1] = v),
+        print: |c| listed(c.policy.lists[1].iter().map(Step::word)),
+    },
+    Key {
+        name: "policy.on_exception",
+        doc: "The steps of the policy \"custom\" after a cell that failed.",
+        allowed: Allowed::ListOf(&STEPS),
+        in_project: true,
+        set: |c, raw, _| steps(raw).map(|v| c.policy.lists[2] = v),
+        print: |c| listed(c.policy.lists[2].iter().map(Step::word)),
+    },
+    Key {
+        name: "policy.on_pressure",
+        doc: "The steps of the policy \"custom\" when memory is short.",
+        allowed: Allowed::ListOf(&STEPS),
+        in_project: true,
+        set: |c, raw, _| steps(raw).map(|v| c.policy.lists[3] = v),
+        print: |c| listed(c.policy.lists[3].iter().map(Step::word)),
+    },
+    Key {
+        name: "policy.on_finding",
+        doc: "The steps of the policy \"custom\" when a finding names them.",
+        allowed: Allowed::ListOf(&STEPS),
+        in_project: true,
+        set: |c, raw, _| steps(raw).map(|v| c.policy.lists[4] = v),
+        print: |c| listed(c.policy.lists[4].iter().map(Step::word)),
+    },
+    Key {
+        name: "policy.before_cell",
+        doc: "The steps of the policy \"custom\" before a cell whose last peak does not fit.",
+        allowed: Allowed::ListOf(&STEPS),
+        in_project: true,
+        set: |c, raw, _| steps(raw).map(|v| c.policy.lists[5] = v),
+        print: |c| listed(c.policy.lists[5].iter().map(Step::word)),
+    },
+    Key {
+        name: "policy.idle_s",
+        doc: "Seconds without a request after which the kernel counts as idle.",
+        allowed: Allowed::Number(1, 86400),
+        in_project: true,
+        set: |c, raw, _| value::number(raw, 1, 86400).map(|v| c.policy.idle_s = v),
+        print: |c| c.policy.idle_s.to_string(),
+    },
+    Key {
+        name: "policy.pressure",
+        doc: "Per cent of the memory limit from which on memory is short.",
+        allowed: Allowed::Number(1, 100),
+        in_project: true,
+        set: |c, raw, _| value::number(raw, 1, 100).map(|v| c.policy.pressure = v),
+        print: |c| c.policy.pressure.to_string(),
+    },
+    Key {
+        name: "policy.gpu_pressure",
+        doc: "Per cent of a GPU's memory from which on it is short.",
+        allowed: Allowed::Number(1, 100),
+        in_project: true,
+        set: |c, raw, _| value::number(raw, 1, 100).map(|v| c.policy.gpu_pressure = v),
+        print: |c| c.policy.gpu_pressure.to_string(),
+    },
+    Key {
+        name: "policy.causes",
+        doc: "The causes whose findings make steps run. An empty list means all.",
+        allowed: Allowed::ListOf(&CAUSES),
+        in_project: true,
+        set: |c, raw, _| causes(raw).map(|v| c.policy.causes = v),
+        print: |c| listed(c.policy.causes.iter().map(String::as_str)),
+    },
+    Key {
+        name: "policy.min_bytes",
+        doc: "A step that would give back less is not run.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.policy.min_bytes = v),
+        print: |c| size(c.policy.min_bytes),
+    },
+    Key {
+        name: "policy.time_box_ms",
+        doc: "A step that would take longer, in milliseconds, is not run unless memory is short.",
+        allowed: Allowed::Number(1, 60000),
+        in_project: true,
+        set: |c, raw, _| value::number(raw, 1, 60000).map(|v| c.policy.time_box_ms = v),
+        print: |c| c.policy.time_box_ms.to_string(),
+    },
+    Key {
+        name: "policy.backoff",
+        doc: "The most occasions that a step is passed over after it gave back nothing.",
+        allowed: Allowed::Number(0, 1000),
+        in_project: true,
+        set: |c, raw, _| value::number(raw, 0, 1000).map(|v| c.policy.backoff = v),
+        print: |c| c.policy.backoff.to_string(),
+    },
+    Key {
+        name: "policy.out_bytes",
+        doc: "From this size on, clear_out forgets an entry of the output history.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.policy.out_bytes = v),
+        print: |c| size(c.policy.out_bytes),
+    },
+    Key {
+        name: "policy.traceback_bytes",
+        doc: "From this size on, clear_traceback forgets what the last exception holds.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.policy.traceback_bytes = v),
+        print: |c| size(c.policy.traceback_bytes),
+    },
+    Key {
+        name: "policy.keep_names",
+        doc: "Names that steps leave alone; * stands for any characters.",
+        allowed: Allowed::Texts,
+        in_project: true,
+        set: |c, raw, _| value::texts(raw).map(|v| c.policy.keep_names = v),
+        print: |c| listed(c.policy.keep_names.iter().map(String::as_str)),
+    },
+    Key {
+        name: "policy.keep_types",
+        doc: "Classes whose instances steps leave alone; * stands for any characters.",
+        allowed: Allowed::Texts,
+        in_project: true,
+        set: |c, raw, _| value::texts(raw).map(|v| c.policy.keep_types = v),
+        print: |c| listed(c.policy.keep_types.iter().map(String::as_str)),
+    },
+    Key {
+        name: "policy.keep_tags",
+        doc: "Tags of cells whose results steps leave alone.",
+        allowed: Allowed::Texts,
+        in_project: true,
+        set: |c, raw, _| value::texts(raw).map(|v| c.policy.keep_tags = v),
+        print: |c| listed(c.policy.keep_tags.iter().map(String::as_str)),
+    },
+    Key {
         name: "log.level",
         doc: "How much is logged.",
-        allowed: "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        allowed: Allowed::Words(&["off", "error", "warn", "info", "debug", "trace"]),
         in_project: true,
         set: |c, raw, _| value::word(raw, &LogLevel::WORDS).map(|v| c.log.level = v),
         print: |c| word(&LogLevel::WORDS, c.log.level),
@@ -189,12 +345,37 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "log.file",
         doc: "The file that the log is appended to. \"none\" is standard error. Not in a project's file.",
-        allowed: "a path, or \"none\"",
+        allowed: Allowed::Path("none"),
         in_project: false,
         set: |c, raw, base| value::path(raw, "none", base).map(|v| c.log.file = v),
         print: |c| path(c.log.file.as_ref(), "none"),
     },
 ];
+
+const STEPS: [&str; Step::ALL.len()] = {
+    let mut words = [""; Step::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = Step::ALL[at].word();
+        at += 1;
+    }
+    words
+};
+
+fn steps(raw: &Raw<'_>) -> Result<Steps, String> {
+    let words = value::words(raw, &STEPS)?;
+    Ok(words.into_iter().filter_map(Step::named).collect())
+}
+
+fn causes(raw: &Raw<'_>) -> Result<Vec<String>, String> {
+    let words = value::words(raw, &CAUSES)?;
+    Ok(words.into_iter().map(str::to_owned).collect())
+}
+
+fn listed<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let items: Vec<String> = items.map(text).collect();
+    format!("[{}]", items.join(", "))
+}
 
 fn text(text: &str) -> String {
     toml::Value::from(text).to_string()

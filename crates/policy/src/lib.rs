@@ -1,7 +1,7 @@
-//! Configuration, and when a badge is shown.
+//! Configuration, when a badge is shown, and which cleanup step is due.
 //!
 //! Everything that decides is pure: [`load`] turns texts into a [`Config`] and a list of [`Problem`]s, [`resolve`] and
-//! [`should_show`] decide about badges. [`discover`] and [`read`] are the only ones that look at the disk.
+//! [`should_show`] decide about badges, [`decide`] about cleanup steps. [`discover`] and [`read`] are the only ones that look at the disk.
 //!
 //! A mistake in a configuration never stops the kernel: the key keeps the value that it had, and the problem says which file,
 //! line and key, what was wrong and what is allowed. The keys are one table, [`KEYS`]: files, environment, command line, the
@@ -17,22 +17,31 @@
 //! assert_eq!(problems[0].to_string(), "config.toml, line 2: unknown key `min_dleta`; did you mean `min_delta`?");
 //! ```
 
+mod allowed;
 mod badge_mode;
+mod cleanup;
 mod config;
 mod discover;
 mod example;
 mod keys;
 mod load;
 mod problem;
+mod schema;
 mod size;
 mod suggest;
 mod tables;
 mod value;
 
+pub use allowed::Allowed;
 pub use badge_mode::{CellFlags, Effective, Surroundings, resolve, should_show};
+pub use cleanup::{
+    Backoff, CAUSES, Decision, Occasion, Offer, Offers, Policy, PolicyName, Reason, Step, Steps,
+    Trigger, Verdict, decide, keeps,
+};
 pub use config::{BadgeMode, Config, Finding, Log, LogLevel, StreamLimit};
 pub use discover::{Found, MAX_FILE_BYTES, Places, discover, read};
 pub use keys::{KEYS, Key};
-pub use load::{ENV_PREFIX, Level, Source, load};
+pub use load::{ENV_PREFIX, Level, Source, load, set};
 pub use problem::Problem;
+pub use schema::schema;
 pub use size::{SizeError, parse_size, print_size};

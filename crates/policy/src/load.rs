@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cleanup::{PolicyName, Trigger};
 use crate::config::Config;
 use crate::keys::{KEYS, Key};
 use crate::problem::{Problem, quoted};
@@ -63,7 +64,23 @@ pub fn load(sources: &[Source]) -> (Config, Vec<Problem>) {
         }
         problems.append(&mut found);
     }
+    problems.extend(idle_lists(&config));
     (config, problems)
+}
+
+/// Lists of steps that nothing reads.
+fn idle_lists(config: &Config) -> Option<Problem> {
+    let policy = &config.policy;
+    let mut lists = policy.lists.iter().zip(Trigger::OF_POLICIES);
+    let (_, trigger) = lists.find(|(steps, _)| !steps.is_empty())?;
+    (policy.name != PolicyName::Custom).then(|| {
+        let message = format!(
+            "`{}` has no effect while `policy.name` is \"{}\"; set that to \"custom\"",
+            trigger.key(),
+            policy.name
+        );
+        Problem::of_key("configuration", trigger.key(), message)
+    })
 }
 
 fn file(config: &mut Config, level: Level, path: &Path, text: &str) -> Vec<Problem> {
@@ -98,7 +115,7 @@ fn file(config: &mut Config, level: Level, path: &Path, text: &str) -> Vec<Probl
                 key.name,
                 key.env_name()
             )),
-            Some(key) => set(config, key, &entry.value, path.parent()),
+            Some(key) => set_key(config, key, &entry.value, path.parent()),
         };
         if let Err(message) = result {
             let mut problem = Problem::of_key(&origin, &entry.key, message);
@@ -126,7 +143,7 @@ fn environment(config: &mut Config, pairs: &[(String, String)]) -> Vec<Problem> 
             .find_map(|(key, env)| (env == name).then_some(key));
         let result = match key {
             None => Err(unknown(name, names.iter().map(String::as_str))),
-            Some(key) => set(config, key, &Raw::Untyped(text), None)
+            Some(key) => set_key(config, key, &Raw::Untyped(text), None)
                 .map_err(|message| format!("{name}: {message}")),
         };
         problems.extend(
@@ -142,12 +159,8 @@ fn command_line(config: &mut Config, pairs: &[(String, String)]) -> Vec<Problem>
     const ORIGIN: &str = "command line";
     let mut problems = Vec::new();
     for (name, text) in pairs {
-        let result = match find(name) {
-            None => Err(unknown(name, KEYS.iter().map(|key| key.name))),
-            Some(key) => set(config, key, &Raw::Untyped(text), None),
-        };
         problems.extend(
-            result
+            set(config, name, text)
                 .err()
                 .map(|message| Problem::of_key(ORIGIN, name, message)),
         );
@@ -159,20 +172,49 @@ fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-fn set(config: &mut Config, key: &Key, raw: &Raw<'_>, base: Option<&Path>) -> Result<(), String> {
+/// Sets one key while the kernel runs, from a text as on the command line.
+///
+/// # Errors
+/// What is wrong and what is allowed.
+pub fn set(config: &mut Config, name: &str, text: &str) -> Result<(), String> {
+    match find(name) {
+        None => Err(unknown(name, KEYS.iter().map(|key| key.name))),
+        Some(key) => set_key(config, key, &Raw::Untyped(text), None),
+    }
+}
+
+fn set_key(
+    config: &mut Config,
+    key: &Key,
+    raw: &Raw<'_>,
+    base: Option<&Path>,
+) -> Result<(), String> {
     (key.set)(config, raw, base).map_err(|message| format!("`{}`: {message}", key.name))
 }
 
+/// A key that is none of `known`: the nearest one, else those of its table, else the tables.
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    match nearest(name, known.clone()) {
-        Some(near) => format!("unknown key `{}`; did you mean `{near}`?", quoted(name, 60)),
-        None => {
-            let all: Vec<&str> = known.collect();
-            format!(
-                "unknown key `{}`; there are {}",
-                quoted(name, 60),
-                all.join(", ")
-            )
+    let shown = quoted(name, 60);
+    if let Some(near) = nearest(name, known.clone()) {
+        return format!("unknown key `{shown}`; did you mean `{near}`?");
+    }
+    let table = |key: &'a str| key.split_once('.').map(|(table, _)| table);
+    let its_table = name.split_once('.').map(|(table, _)| table);
+    let mut listed: Vec<String> = Vec::new();
+    for key in known.clone() {
+        let said = match table(key) {
+            Some(other) if its_table != Some(other) => format!("{other}.…"),
+            None if known
+                .clone()
+                .any(|key| table(key).is_some() && table(key) == its_table) =>
+            {
+                continue;
+            }
+            _ => key.to_owned(),
+        };
+        if !listed.contains(&said) {
+            listed.push(said);
         }
     }
+    format!("unknown key `{shown}`; there are {}", listed.join(", "))
 }

@@ -22,7 +22,7 @@ pub enum SizeError {
 /// The largest size that a configuration may hold: half of what 64 bits hold, so that it also fits a signed number.
 const LARGEST: u64 = i64::MAX as u64;
 
-const UNITS: [(&str, u64); 10] = [
+pub(crate) const UNITS: [(&str, u64); 10] = [
     ("", 1),
     ("B", 1),
     ("kB", 1000),

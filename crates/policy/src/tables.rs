@@ -82,7 +82,15 @@ fn raw<'a>(value: &'a DeValue<'_>) -> Raw<'a> {
         }
         DeValue::Float(_) => Raw::Other("fraction"),
         DeValue::Datetime(_) => Raw::Other("date"),
-        DeValue::Array(_) => Raw::Other("list"),
+        DeValue::Array(items) => {
+            let texts = items.iter().map(|item| match item.get_ref() {
+                DeValue::String(text) => Some(&**text),
+                _ => None,
+            });
+            texts
+                .collect::<Option<Vec<&str>>>()
+                .map_or(Raw::Other("list"), Raw::Texts)
+        }
         DeValue::Table(_) => Raw::Other("table"),
     }
 }

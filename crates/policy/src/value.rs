@@ -17,6 +17,8 @@ pub(crate) enum Raw<'a> {
     Bool(bool),
     /// A whole number of a file.
     Integer(i64),
+    /// A list of strings of a file.
+    Texts(Vec<&'a str>),
     /// Anything else of a file; the word for its type.
     Other(&'static str),
 }
@@ -35,6 +37,7 @@ impl Raw<'_> {
             Self::Text(text) | Self::Untyped(text) => format!("\"{}\"", quoted(text, 60)),
             Self::Bool(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
+            Self::Texts(_) => "this list".to_owned(),
             Self::Other(kind) => format!("this {kind}"),
         }
     }
@@ -74,6 +77,49 @@ pub(crate) fn switch(raw: &Raw<'_>) -> Result<bool, String> {
         Raw::Untyped(_) => word(raw, &WORDS).map_err(|_| raw.refused("true or false")),
         Raw::Text(_) => Err(raw.refused("true or false, without quotes")),
         _ => Err(raw.refused("true or false")),
+    }
+}
+
+/// A list of texts; outside of files with commas between them, in brackets or not.
+pub(crate) fn texts(raw: &Raw<'_>) -> Result<Vec<String>, String> {
+    let items = items(raw).ok_or_else(|| raw.refused("a list such as [\"a\", \"b\"]"))?;
+    if items.iter().any(|item| item.is_empty()) {
+        return Err("a text of a list must not be empty".to_owned());
+    }
+    Ok(items.into_iter().map(str::to_owned).collect())
+}
+
+/// A list of words out of `known`, each as it stands there.
+pub(crate) fn words<'k>(raw: &Raw<'_>, known: &[&'k str]) -> Result<Vec<&'k str>, String> {
+    let allowed = || format!("a list of {}", known.join(", "));
+    let items = items(raw).ok_or_else(|| raw.refused(&allowed()))?;
+    items
+        .into_iter()
+        .map(|item| {
+            let found = known.iter().find(|word| word.eq_ignore_ascii_case(item));
+            found
+                .copied()
+                .ok_or_else(|| format!("\"{}\" is not known; use {}", quoted(item, 60), allowed()))
+        })
+        .collect()
+}
+
+fn items<'a>(raw: &'a Raw<'_>) -> Option<Vec<&'a str>> {
+    match raw {
+        Raw::Texts(items) => Some(items.iter().map(|item| item.trim()).collect()),
+        Raw::Untyped(text) => {
+            let text = text.trim();
+            let inner = text
+                .strip_prefix('[')
+                .and_then(|text| text.strip_suffix(']'));
+            let inner = inner.unwrap_or(text).trim();
+            if inner.is_empty() || inner.eq_ignore_ascii_case("none") {
+                return Some(Vec::new());
+            }
+            let bare = |item: &'a str| item.trim().trim_matches(['"', '\'']).trim();
+            Some(inner.split(',').map(bare).collect())
+        }
+        _ => None,
     }
 }
 

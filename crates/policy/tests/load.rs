@@ -4,7 +4,10 @@ mod support;
 
 use std::path::PathBuf;
 
-use policy::{BadgeMode, Config, KEYS, LogLevel, Source, StreamLimit, load};
+use policy::{
+    BadgeMode, Config, KEYS, LogLevel, Policy, PolicyName, Source, Step, Steps, StreamLimit,
+    Trigger, load,
+};
 use proptest::prelude::*;
 use support::{env, good, pairs, problems, project, pyproject, user};
 
@@ -40,6 +43,26 @@ fn every_key_can_be_set_in_a_file() {
         out_bytes = "1.5 GiB"
         traceback_bytes = "500MB"
         growth_bytes = 0x10
+        [policy]
+        name = "custom"
+        after_cell = ["gc"]
+        on_idle = ["gc", "malloc_trim"]
+        on_exception = ["torch_cache"]
+        on_pressure = ["figures"]
+        on_finding = ["clear_out"]
+        before_cell = ["arrow_pool"]
+        idle_s = 30
+        pressure = 70
+        gpu_pressure = 60
+        causes = ["figures"]
+        min_bytes = "1 MiB"
+        time_box_ms = 100
+        backoff = 4
+        out_bytes = "2 MiB"
+        traceback_bytes = "3 MiB"
+        keep_names = ["model", "df_*"]
+        keep_types = ["DataFrame"]
+        keep_tags = ["mine"]
         [log]
         level = "debug"
         file = "/var/log/hygiene"
@@ -70,10 +93,66 @@ fn every_key_can_be_set_in_a_file() {
         ),
         (3 << 29, 500_000_000, 16)
     );
+    let lists = [
+        &[Step::Gc][..],
+        &[Step::Gc, Step::MallocTrim],
+        &[Step::TorchCache],
+        &[Step::Figures],
+        &[Step::ClearOut],
+        &[Step::ArrowPool],
+    ];
+    assert_eq!(
+        config.policy,
+        Policy {
+            name: PolicyName::Custom,
+            lists: lists.map(Steps::of),
+            idle_s: 30,
+            pressure: 70,
+            gpu_pressure: 60,
+            causes: vec!["figures".into()],
+            min_bytes: 1 << 20,
+            time_box_ms: 100,
+            backoff: 4,
+            out_bytes: 2 << 20,
+            traceback_bytes: 3 << 20,
+            keep_names: vec!["model".into(), "df_*".into()],
+            keep_types: vec!["DataFrame".into()],
+            keep_tags: vec!["mine".into()],
+        }
+    );
     assert_eq!(
         (config.log.level, config.log.file),
         (LogLevel::Debug, Some(PathBuf::from("/var/log/hygiene")))
     );
+}
+
+#[test]
+fn a_list_is_written_with_commas_where_all_is_text() {
+    for text in [
+        "gc, malloc_trim",
+        "[\"gc\", 'malloc_trim']",
+        " GC,Malloc_Trim ",
+    ] {
+        let config = good(&[env(&[
+            ("RUST_HYGIENE_POLICY_NAME", "custom"),
+            ("RUST_HYGIENE_POLICY_ON_IDLE", text),
+        ])]);
+        let steps = Steps::of(&[Step::Gc, Step::MallocTrim]);
+        assert_eq!(config.policy.steps_on(Trigger::Idle), steps, "{text}");
+    }
+    let config = good(&[
+        user("policy.keep_names = [\"a\"]"),
+        env(&[("RUST_HYGIENE_POLICY_KEEP_NAMES", "none")]),
+    ]);
+    assert!(config.policy.keep_names.is_empty());
+}
+
+#[test]
+fn a_list_of_steps_that_nothing_reads_is_told() {
+    let said = [
+        "configuration: `policy.on_idle` has no effect while `policy.name` is \"tidy\"; set that to \"custom\"",
+    ];
+    assert_eq!(problems(&[user("policy.on_idle = [\"gc\"]")]), said);
 }
 
 #[test]

@@ -75,6 +75,30 @@ fn a_mistake_names_the_file_the_line_the_key_and_what_is_allowed() {
             "python = \"\"",
             "`python`: \"\" is not allowed; use a path or \"auto\"",
         ),
+        (
+            "policy.name = \"tidyer\"",
+            "`policy.name`: \"tidyer\" is not allowed; use one of observe, suggest, tidy, strict, custom",
+        ),
+        (
+            "policy.on_idel = [\"gc\"]",
+            "unknown key `policy.on_idel`; did you mean `policy.on_idle`?",
+        ),
+        (
+            "policy.on_idle = [\"gc\", \"trim\"]",
+            "`policy.on_idle`: \"trim\" is not known; use a list of clear_traceback, clear_out, figures, gc, ",
+        ),
+        (
+            "policy.on_idle = \"gc\"",
+            "`policy.on_idle`: \"gc\" is not allowed; use a list of clear_traceback, ",
+        ),
+        (
+            "policy.keep_names = [1]",
+            "`policy.keep_names`: this list is not allowed; use a list such as [\"a\", \"b\"]",
+        ),
+        (
+            "log.colour = 1",
+            "unknown key `log.colour`; there are finding.…, policy.…, log.level, log.file",
+        ),
         ("log = \"debug\"", "unknown key `log`; there are "),
     ];
     for (line, said) in table {
