@@ -25,6 +25,8 @@ const FLUSH: &[u8] = b"f";
 const INTERRUPT: &[u8] = b"i";
 /// Says where the main thread is.
 const WHERE: &[u8] = b"w";
+/// Ends the cleanup step in hand.
+const STOP_CLEANING: &[u8] = b"c";
 /// Before the id of a subshell whose line comes with the message.
 const SUBSHELL: u8 = b's';
 
@@ -58,6 +60,10 @@ impl Door {
 
     pub(crate) fn ask_where(&self) {
         self.say(WHERE);
+    }
+
+    pub(crate) fn stop_cleaning(&self) {
+        self.say(STOP_CLEANING);
     }
 
     fn say(&self, what: &[u8]) {

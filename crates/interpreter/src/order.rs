@@ -169,6 +169,11 @@ impl Interpreter {
         self.door.ask_where();
     }
 
+    /// Asks a cleanup step that is being done to give up: a request waits.
+    pub fn stop_cleaning(&self) {
+        self.door.stop_cleaning();
+    }
+
     /// Opens a line for the subshell `id`, which the agent starts. Call it on the runtime.
     ///
     /// # Errors

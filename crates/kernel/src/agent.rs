@@ -103,6 +103,9 @@ impl Kernel {
             "elsewhere" => self.move_comm(envelope.id, &envelope.what),
             "where" => self.tell_why_it_goes_on(&envelope.what),
             "ask" => self.asked(&envelope),
+            "do" => self.ordered(&envelope),
+            "surveyed" => self.surveyed(&next()),
+            "stepped" => self.stepped(&next()),
             "async" => {
                 if !self.subshells.waits_for_events(envelope.id)
                     && let Some(cell) = &mut self.cell

@@ -6,6 +6,7 @@ use crate::agent::Envelope;
 use crate::content::Execute;
 use crate::measure::Measured;
 use crate::publish::to_bytes;
+use crate::requests::Extras;
 use crate::tell::Question;
 use bytes::Bytes;
 use ledger::CellEnd;
@@ -43,6 +44,8 @@ pub(crate) struct Cell {
     waits_for_events: bool,
     /// Its number, if it was not left to the agent.
     pub(crate) count: Option<u64>,
+    /// Why cleanup steps leave its results alone.
+    kept: Option<String>,
     /// A cell of a subshell ran at the same time.
     shares_memory: bool,
     /// `clear_output(wait=True)` was the last output: whatever is shown next would wipe the cell.
@@ -200,6 +203,7 @@ impl Kernel {
 
     pub(crate) fn start_cell(&mut self, request: Incoming, content: Execute) {
         self.last_id += 1;
+        let kept = self.take_metadata(&request.metadata, &content.code);
         self.cell = Some(Cell {
             id: self.last_id,
             request,
@@ -212,6 +216,7 @@ impl Kernel {
             interrupt_wanted: false,
             waits_for_events: false,
             count: None,
+            kept,
             shares_memory: self.subshells.run_a_cell(),
             clear_is_pending: false,
             questions: Vec::new(),
@@ -249,12 +254,12 @@ impl Kernel {
         } else {
             self.execution_count
         };
-        self.hand_over(
-            cell.id,
-            &cell.request,
-            self.setup.config.measure,
-            cell.count,
-        );
+        let extras = Extras {
+            facts: self.setup.config.measure,
+            count: cell.count,
+            keep: cell.kept.is_some(),
+        };
+        self.hand_over(cell.id, &cell.request, extras);
         self.busy(&cell.request);
         if !cell.content.silent {
             let content = json!({"code": cell.content.code, "execution_count": shown});
@@ -385,6 +390,11 @@ impl Kernel {
             Vec::new(),
         );
         self.idle(&cell.request);
+        if let Some(record) = &record {
+            let policy = &self.setup.config.policy;
+            let let_go = reply.facts.let_go;
+            self.cleanup.cell_over(policy, record, let_go, cell.kept);
+        }
         if reply.envelope.exit {
             self.ending = Some(Ended::Asked);
         }
@@ -404,7 +414,9 @@ impl Kernel {
             .envelope
             .execution_count
             .unwrap_or(self.execution_count);
-        self.ledger.close_cell(CellEnd {
+        let (steps, told) = self.cleanup.take_done();
+        notices.extend(told);
+        let record = self.ledger.close_cell(CellEnd {
             execution_count: cell
                 .content
                 .stores_history()
@@ -422,7 +434,8 @@ impl Kernel {
             tier0: reply.facts.clone(),
             tier1: explained,
             notices,
-        })
+        });
+        CellRecord { steps, ..record }
     }
 
     pub(crate) fn badge_options(&self) -> badge::Options {
@@ -452,7 +465,8 @@ impl Kernel {
             has_warning: badge::severity(record, &options) != badge::Severity::Quiet
                 || record.notices.iter().any(|notice| notice != SHARED),
             notable: badge::largest_delta(record) >= self.setup.config.min_delta
-                || peak_rise(record) >= NOTABLE_PEAK,
+                || peak_rise(record) >= NOTABLE_PEAK
+                || released(record) >= NOTABLE_PEAK,
         };
         if !policy::should_show(self.setup.badge, &flags) {
             return;
@@ -469,8 +483,18 @@ impl Kernel {
     }
 }
 
+/// What cleanup steps gave back since the record before, bytes.
+fn released(record: &CellRecord) -> u64 {
+    let steps = record.steps.iter().map(|step| &step.released);
+    steps
+        .flat_map(|released| [released.host, released.gpu])
+        .flatten()
+        .map(|bytes| u64::try_from(bytes).unwrap_or(0))
+        .sum()
+}
+
 /// How far the peak rose above where the cell began, bytes.
-fn peak_rise(record: &CellRecord) -> u64 {
+pub(crate) fn peak_rise(record: &CellRecord) -> u64 {
     record
         .host
         .peak

@@ -101,6 +101,9 @@ impl Kernel {
         );
         tracing::error!(%exit, "the interpreter ended");
         self.stop_timers();
+        if let Some(held) = self.cleanup.forget() {
+            self.queue.push_front(held);
+        }
         self.questions.clear();
         if let Some(answered) = self.closing.take().or_else(|| self.take_answered_cell()) {
             self.answer_cell(answered);

@@ -49,7 +49,8 @@ impl Kernel {
         }
         let running = self.cell.as_ref().filter(|cell| cell.is_running());
         let running = running.map(|cell| cell.id);
-        if running.is_none() && self.forwarded.is_empty() {
+        // A step may run finalisers, which are the person's code.
+        if running.is_none() && self.forwarded.is_empty() && !self.cleanup.is_at_work() {
             self.interrupt_subshells();
             return;
         }

@@ -7,13 +7,16 @@
 
 mod agent;
 mod answers;
+mod ask;
 mod cell;
+mod cleanup;
 mod content;
 mod death;
 mod debug;
 mod info;
 mod interrupt;
 mod measure;
+mod metadata;
 mod publish;
 mod requests;
 mod run;

@@ -70,6 +70,14 @@ impl Slot {
         }
     }
 
+    /// The meter, while it measures nothing.
+    pub(crate) fn resting(&self) -> Option<&Meter> {
+        match self {
+            Self::Resting(meter) => Some(meter),
+            _ => None,
+        }
+    }
+
     /// Waits for the measurement that was begun; for ever if there is none. Cancel-safe.
     pub(crate) async fn finished(&mut self) -> Measured {
         let (meter, measured) = match self {

@@ -108,8 +108,13 @@ impl Kernel {
                 self.answer_cell(closing);
             }
         }
+        if self.cleanup.is_at_work() && !self.queue.is_empty() {
+            self.stop_cleaning(); // what waits comes as soon as the step in hand is over
+            return;
+        }
         while self.cell.is_none()
             && self.closing.is_none()
+            && !self.cleanup.is_at_work()
             && self.forwarded.is_empty()
             && self.ending.is_none()
         {
@@ -140,9 +145,16 @@ impl Kernel {
         }
     }
 
-    fn begin_cell(&mut self, request: Incoming) {
+    pub(crate) fn begin_cell(&mut self, request: Incoming) {
         match Execute::parse(&request.content) {
-            Ok(content) => self.start_cell(request, content),
+            Ok(content) => {
+                let mut request = Some(request);
+                if !self.clean_before(&mut request, &content.code)
+                    && let Some(request) = request
+                {
+                    self.start_cell(request, content);
+                }
+            }
             Err(text) => {
                 self.answer(&request, &self.bad_cell("ValueError", &text));
             }
@@ -156,24 +168,18 @@ impl Kernel {
         if self.cell.is_none() {
             self.text_parent = Some(request.origin.header.clone());
         }
-        self.hand_over(id, &request, false, None);
+        self.hand_over(id, &request, Extras::default());
         self.begin_busy(&request);
         self.forwarded.insert(id, request);
     }
 
-    pub(crate) fn hand_over(
-        &mut self,
-        id: u64,
-        request: &Incoming,
-        facts: bool,
-        count: Option<u64>,
-    ) {
+    pub(crate) fn hand_over(&mut self, id: u64, request: &Incoming, extras: Extras) {
         let channel = if request.channel == Channel::Control {
             "control"
         } else {
             "shell"
         };
-        let sections = sections(id, request, channel, facts, count);
+        let sections = sections(id, request, channel, extras);
         if let Some(interpreter) = &mut self.interpreter {
             interpreter.send(&sections);
         }
@@ -249,17 +255,27 @@ impl Kernel {
     }
 }
 
-/// A request as a frame; `count` is the number of a cell, if the agent is not to count itself.
-pub(crate) fn sections(
-    id: u64,
-    request: &Incoming,
-    channel: &str,
-    facts: bool,
-    count: Option<u64>,
-) -> Vec<Bytes> {
-    let mut envelope = json!({"op": "request", "id": id, "type": request.header.msg_type, "channel": channel, "facts": facts});
-    if let Some(count) = count {
+/// What the agent is told with a request.
+#[derive(Default)]
+pub(crate) struct Extras {
+    /// Gather facts for this cell.
+    pub facts: bool,
+    /// The cell's number, if the agent is not to count itself.
+    pub count: Option<u64>,
+    /// The cell's results are to be left alone.
+    pub keep: bool,
+}
+
+/// A request as a frame.
+pub(crate) fn sections(id: u64, request: &Incoming, channel: &str, extras: Extras) -> Vec<Bytes> {
+    let mut envelope = json!({
+        "op": "request", "id": id, "type": request.header.msg_type, "channel": channel, "facts": extras.facts
+    });
+    if let Some(count) = extras.count {
         envelope["count"] = count.into();
+    }
+    if extras.keep {
+        envelope["keep"] = true.into();
     }
     let mut sections = vec![
         Bytes::from(envelope.to_string()),

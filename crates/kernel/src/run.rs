@@ -3,6 +3,7 @@
 use crate::Setup;
 use crate::cell::Cell;
 use crate::cell::Closing;
+use crate::cleanup::Cleanup;
 use crate::death::Life;
 use crate::debug::Debug;
 use crate::interrupt::Interrupts;
@@ -76,6 +77,9 @@ pub struct Kernel {
     /// True once the end was asked for.
     pub(crate) ending: Option<Ended>,
     pub(crate) notices: Vec<String>,
+    pub(crate) cleanup: Cleanup,
+    /// What the notebook's metadata set last.
+    pub(crate) notebook_settings: Vec<(String, String)>,
     /// What Python said of itself.
     pub(crate) greeting: Option<crate::death::Greeting>,
     pub(crate) greeting_over: bool,
@@ -118,6 +122,8 @@ impl Kernel {
             moved: Vec::new(),
             ending: None,
             notices,
+            cleanup: Cleanup::default(),
+            notebook_settings: Vec::new(),
             greeting: None,
             greeting_over: false,
             born: std::time::Instant::now(),
@@ -192,10 +198,16 @@ impl Kernel {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        [self.flush_at, self.sample_at, self.interrupts.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let cleanup = self.cleanup.due();
+        [
+            self.flush_at,
+            self.sample_at,
+            self.interrupts.due(),
+            cleanup,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn tick(&mut self) {
@@ -206,6 +218,7 @@ impl Kernel {
                 interpreter.flush_text();
             }
         }
+        self.clean_if_due();
         if self.interrupts.due().is_some_and(|at| at <= now) {
             self.tell_why_it_goes_on("");
         }

@@ -13,6 +13,7 @@ use crate::death::Life;
 use crate::publish::EMPTY;
 use crate::publish::error;
 use crate::publish::to_bytes;
+use crate::requests::Extras;
 use crate::requests::MOST_WAITING;
 use crate::requests::is_comm;
 use crate::requests::type_of_reply;
@@ -444,7 +445,11 @@ impl Kernel {
 }
 
 fn sections(number: u64, request: &Incoming, count: Option<u64>) -> Vec<Bytes> {
-    crate::requests::sections(number, request, "shell", false, count)
+    let extras = Extras {
+        count,
+        ..Extras::default()
+    };
+    crate::requests::sections(number, request, "shell", extras)
 }
 
 /// What ipykernel answers to a request for a subshell that it does not have.

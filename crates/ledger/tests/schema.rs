@@ -74,6 +74,7 @@ fn full() -> CellRecord {
             delta: Some(512 * MIB as i64),
             peak: None,
             quality: GpuQuality::Process,
+            share: Some(0.5),
             frameworks: [(
                 "torch".to_owned(),
                 FrameworkMemory {

@@ -149,6 +149,11 @@ impl Meter {
         Some(rss)
     }
 
+    /// Resident bytes of the interpreter now, outside of any cell; never waits. `None` once it has ended.
+    pub fn resident(&self) -> Option<u64> {
+        self.process.as_ref()?.resident()
+    }
+
     /// Takes the reading after a cell, as the first thing after it. Where the interpreter has ended, what was known
     /// before and the samples remain.
     pub async fn end(&mut self, before: Before) -> Reading {

@@ -103,6 +103,9 @@ pub struct Gpu {
     pub peak: Option<u64>,
     /// What the figures are about.
     pub quality: GpuQuality,
+    /// Share of the whole device in use at the end, by whomever; 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
     /// What frameworks inside the interpreter tell, by name. Left empty here: it is known only inside.
     pub frameworks: BTreeMap<String, FrameworkMemory>,
 }

@@ -36,7 +36,7 @@ pub use allowed::Allowed;
 pub use badge_mode::{CellFlags, Effective, Surroundings, resolve, should_show};
 pub use cleanup::{
     Backoff, CAUSES, Decision, Occasion, Offer, Offers, Policy, PolicyName, Reason, Step, Steps,
-    Trigger, Verdict, decide, keeps,
+    Trigger, Verdict, decide, keeps, table,
 };
 pub use config::{BadgeMode, Config, Finding, Log, LogLevel, StreamLimit};
 pub use discover::{Found, MAX_FILE_BYTES, Places, discover, read};

@@ -1,5 +1,7 @@
 //! For every trigger and step: the configuration that enables it, one that forbids it, and the reason that is printed.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use policy::{
@@ -210,6 +212,17 @@ fn limits_exclusions_and_refusals_each_have_their_reason() {
             "only 1.0 MiB moved since the last time, less than 8.0 MiB",
         ),
         (
+            "nothing has moved since it ran",
+            Trigger::Idle,
+            Step::Gc,
+            |_, occasion, offers, _| {
+                occasion.moved_when.insert(Step::Gc, 899 * MIB);
+                offers.get_mut(&Step::Gc).unwrap().bytes = None;
+            },
+            No,
+            "only 1.0 MiB moved since the last time, less than 8.0 MiB",
+        ),
+        (
             "nothing has moved, but figures were closed",
             Trigger::Idle,
             Step::Gc,
@@ -225,7 +238,8 @@ fn limits_exclusions_and_refusals_each_have_their_reason() {
             "it backs off",
             Trigger::Idle,
             Step::ArrowPool,
-            |_, _, _, backoff| {
+            |_, occasion, _, backoff| {
+                occasion.moved_when.insert(Step::ArrowPool, 890 * MIB);
                 backoff.ran(Step::ArrowPool, false, 16);
                 backoff.ran(Step::ArrowPool, false, 16);
             },

@@ -2,6 +2,8 @@
 //!
 //! After an intended change: `REWRITE_EXAMPLES=1 cargo test -p policy --test schema`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use policy::{KEYS, load, schema};

@@ -76,6 +76,15 @@ fn holds(environ: &[u8], name: &str, value: &OsStr) -> bool {
         .any(|entry| entry == wanted)
 }
 
+/// `KEY=VALUE` cut at the first `=`. A setting without one has an empty value, which the configuration then complains of.
+pub fn pairs(settings: &[String]) -> Vec<(String, String)> {
+    settings
+        .iter()
+        .map(|setting| setting.split_once('=').unwrap_or((setting, "")))
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +101,15 @@ mod tests {
             );
         }
         assert!(!holds(b"", "X", OsStr::new("1")));
+    }
+
+    #[test]
+    fn a_setting_is_cut_at_its_first_equals_sign() {
+        let given = ["badge=warn", "python = /a=b", "measure"].map(str::to_owned);
+        let expected = [("badge", "warn"), ("python", "/a=b"), ("measure", "")];
+        assert_eq!(
+            pairs(&given),
+            expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        );
     }
 }

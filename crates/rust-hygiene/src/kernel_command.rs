@@ -50,7 +50,7 @@ pub struct KernelArgs {
 /// # Errors
 /// When the kernel cannot start: no connection file, no interpreter to name, a port in use.
 pub fn run(args: KernelArgs) -> anyhow::Result<()> {
-    let (config, problems) = configuration::load(pairs(&args.set));
+    let (config, problems) = configuration::load(configuration::pairs(&args.set));
     start_log(
         args.log.as_deref().or(config.log.file.as_deref()),
         config.log.level,
@@ -93,15 +93,6 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(serve(setup, &connection))
-}
-
-/// `KEY=VALUE` cut at the first `=`. A setting without one has an empty value, which the configuration then complains of.
-fn pairs(settings: &[String]) -> Vec<(String, String)> {
-    settings
-        .iter()
-        .map(|setting| setting.split_once('=').unwrap_or((setting, "")))
-        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
-        .collect()
 }
 
 async fn serve(mut setup: Setup, connection: &ConnectionFile) -> anyhow::Result<()> {
@@ -172,19 +163,4 @@ fn start_log(file: Option<&Path>, level: LogLevel) -> anyhow::Result<()> {
         None => log.with_writer(std::io::stderr).init(),
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_setting_is_cut_at_its_first_equals_sign() {
-        let given = ["badge=warn", "python = /a=b", "measure"].map(str::to_owned);
-        let expected = [("badge", "warn"), ("python", "/a=b"), ("measure", "")];
-        assert_eq!(
-            pairs(&given),
-            expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
-        );
-    }
 }

@@ -14,6 +14,7 @@ mod kernel_command;
 mod kernelspec;
 mod list;
 mod output;
+mod policy_command;
 mod probe;
 mod processes;
 mod python;
@@ -49,6 +50,7 @@ enum Command {
     Uninstall(uninstall::UninstallArgs),
     List(list::ListArgs),
     Doctor(doctor::DoctorArgs),
+    Policy(policy_command::PolicyArgs),
     Strip(strip::StripArgs),
     Colab(colab::ColabArgs),
 }
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Uninstall(args) => uninstall::run(args),
         Command::List(args) => list::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Policy(args) => policy_command::run(args),
         Command::Strip(args) => strip::run(args),
         Command::Colab(args) => colab::run(args),
     };

@@ -2,7 +2,7 @@
 
 import json
 
-from IPython.core.error import StdinNotImplementedError
+from IPython.core.error import StdinNotImplementedError, UsageError
 
 from .frames import dumps
 
@@ -63,12 +63,23 @@ class Asking:
         self.channel.send({"op": "ask", "what": what, "words": list(words), "afterwards": afterwards})
         return bytes(self._await("told")[0]).decode()
 
+    def order(self, what, words=()):
+        """Has the front do something; returns the text that it tells when it has. An error is raised as a UsageError."""
+        self.channel.send({"op": "do", "what": what, "words": list(words)})
+        told = _loads(bytes(self._await("told")[0]))
+        if "error" in told:
+            raise UsageError(told["error"])
+        return told["text"]
+
     def _await(self, operation):
         """The sections of the next frame of this kind; other frames wait until the cell is over."""
         while True:
             envelope, sections = self.channel.receive()
             if envelope["op"] == operation:
                 return sections
+            if envelope["op"] in ("survey", "step"):
+                self.take(envelope, sections)  # a part of the answer
+                continue
             self._backlog.append((envelope, sections))
             if self.server.loop is not None and self._cell_task is not None:
                 self.server.loop.call_soon(

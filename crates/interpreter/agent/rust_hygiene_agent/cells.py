@@ -42,6 +42,8 @@ class Cells:
         self._count_before = self.shell.execution_count
         if request.facts:
             self._guarded(unseen, self.facts.before_cell)
+        if request.keep:
+            self.cleaner.cell_is_kept()
         self._allow_stdin = bool(content.get("allow_stdin", False))
         clock = _clock(), _cpu_clock()
         shell = self.shell
@@ -159,6 +161,8 @@ class Cells:
         reply = self._content_of_reply(error, content.get("user_expressions"))
         del result, error, failure
         facts = self._guarded(unseen, self.facts.after_cell) if request.facts else None
+        if request.keep:
+            self.cleaner.kept_cell_is_over()
         self._reply(
             request.id,
             "execute_reply",

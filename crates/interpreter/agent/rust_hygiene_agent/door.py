@@ -22,7 +22,7 @@ def open_door(fd, debug_fd, kernel):
     poll.register(fd, select.POLLIN)
     poll.register(debug_fd, select.POLLIN)
     door = socket.socket(fileno=fd)
-    asked = {b"f": _flush, b"s": _open_subshell, b"i": _interrupt_subshells, b"w": _say_where}
+    asked = {b"f": _flush, b"s": _open_subshell, b"i": _interrupt_subshells, b"w": _say_where, b"c": _stop_cleaning}
 
     def serve():
         while True:
@@ -73,6 +73,11 @@ def _interrupt_subshells(kernel, _, fds):
     from .subshells import interrupt_subshells
 
     interrupt_subshells(kernel)
+
+
+def _stop_cleaning(kernel, _, fds):
+    """A request waits: the cleanup step in hand gives up as soon as it can."""
+    kernel.cleaner.stop = True
 
 
 def _say_where(kernel, _, fds):

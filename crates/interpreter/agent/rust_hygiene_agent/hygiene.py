@@ -25,8 +25,15 @@ class Command(
 
     __slots__ = ()
 
+    @property
+    def takes_many(self):
+        """Whether there may be any number of words."""
+        return "…" in self.arguments
+
     def check(self, words):
         """Refuses too many words."""
+        if self.takes_many:
+            return
         takes = len(self.arguments.split())
         if len(words) > takes:
             usage = f"%{MAGIC} {self.name} {self.arguments}".strip()
@@ -45,6 +52,26 @@ def asks(what):
             raise UsageError(error)
 
     return run
+
+
+def orders(what, *always):
+    """A `run` that has the front do `what`, and prints what it tells."""
+
+    def run(shell, words, afterwards):
+        kernel = shell.kernel
+        if kernel.here is not kernel:
+            raise UsageError(f"%{MAGIC} {what} works in the main shell only.")
+        print(kernel.order(what, [*always, *words]))
+
+    return run
+
+
+def _steps(shell):
+    return [*shell.kernel.cleaner.names, "--dry-run"]
+
+
+def _policy_words(shell):
+    return ["show", "explain", "set", "observe", "suggest", "tidy", "strict", "custom"]
 
 
 def _help(shell, words, afterwards):
@@ -66,6 +93,20 @@ COMMANDS = {
             "every finding that still holds, each with the line that frees its memory",
             asks("findings"),
             above=True,
+        ),
+        Command(
+            "clean",
+            "[STEP…] [--dry-run]",
+            "give memory back now: what the policy would do, or the steps that are named",
+            orders("clean"),
+            _steps,
+        ),
+        Command(
+            "policy",
+            "[show | explain | set NAME | set KEY=VALUE…]",
+            "which steps run by themselves; what would run now, and why; another policy for this session",
+            orders("policy"),
+            _policy_words,
         ),
         Command("help", "[COMMAND]", "this, or one command", _help, lambda shell: list(COMMANDS)),
     )
@@ -172,7 +213,7 @@ def completions(shell, before):
         known = [
             name for name, command in COMMANDS.items() if (command.above if above else not name.endswith("="))
         ]
-    elif len(words) == 2 and words[0] in COMMANDS:
+    elif words[0] in COMMANDS and (len(words) == 2 or COMMANDS[words[0]].takes_many):
         known = COMMANDS[words[0]].complete(shell)
     else:
         known = ()

@@ -54,6 +54,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self._count_before = 0
         self._comms = None
         self._app = None
+        self._cleaner = None
         self._handling = False
         self._init_interrupts()
         kinds = "execute complete inspect is_complete history kernel_info comm_info connect shutdown interrupt".split()
@@ -73,6 +74,21 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
                 if subshell.thread.ident == me:
                     return subshell
         return self
+
+    @property
+    def cleaner(self):
+        """What does cleanup steps."""
+        if self._cleaner is None:
+            from .cleaning import Cleaner
+
+            self._cleaner = Cleaner(self)
+        return self._cleaner
+
+    def threads_of_the_program(self):
+        """Names of the threads that are neither the main one nor the shell's."""
+        ours = {threading.main_thread(), getattr(self.shell.history_manager, "save_thread", None)}
+        ours.update(subshell.thread for subshell in list(self.subshells.values()))
+        return [thread.name for thread in threading.enumerate() if thread not in ours]
 
     # ------------------------------------------------------------------ to the front
 
@@ -153,6 +169,10 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
             self.handle_frame(envelope, sections)
         elif operation == "explain":
             self._explain(envelope)
+        elif operation == "survey":
+            self.cleaner.answer_survey(envelope)
+        elif operation == "step":
+            self.cleaner.answer_step(envelope, sections)
         elif operation == "exit":
             self.server.stop()
 

@@ -22,6 +22,8 @@ pub(crate) struct Observation {
     pub(crate) name: Option<String>,
     /// Bytes in use on the whole device.
     pub(crate) used: Option<u64>,
+    /// Bytes that the device has.
+    pub(crate) total: Option<u64>,
     /// The processes on the device, each once.
     pub(crate) processes: Option<Vec<Listed>>,
 }
@@ -145,6 +147,10 @@ fn judge_device(
     };
     let start = start.as_ref().and_then(pick);
     gpu.quality = quality;
+    gpu.share = after
+        .used
+        .zip(after.total.filter(|&total| total > 0))
+        .map(|(used, total)| used as f64 / total as f64);
     gpu.used = pick(&end);
     gpu.delta = delta(gpu.used, start);
     gpu.peak = gpu.used.max(start).max(pick(&polled));
@@ -214,6 +220,7 @@ mod tests {
             index: 0,
             name: Some("A GPU".into()),
             used,
+            total: None,
             processes: processes.map(<[Listed]>::to_vec),
         })
     }

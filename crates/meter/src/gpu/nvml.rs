@@ -78,10 +78,12 @@ impl Library {
         {
             self.names.insert(index, name);
         }
+        let (used, total) = device.as_ref().and_then(memory).unzip();
         Observation {
             index,
             name: self.names.get(&index).cloned(),
-            used: device.as_ref().and_then(used),
+            used,
+            total,
             processes: device
                 .as_ref()
                 .and_then(|device| processes(device, tree).ok()),
@@ -89,13 +91,14 @@ impl Library {
     }
 }
 
-/// Bytes in use on the whole device. "Not available" is the highest number (nvml.h, `NVML_VALUE_NOT_AVAILABLE`).
-fn used(device: &Device<'_>) -> Option<u64> {
+/// Bytes in use on the whole device, and those that it has. "Not available" is the highest number (nvml.h,
+/// `NVML_VALUE_NOT_AVAILABLE`).
+fn memory(device: &Device<'_>) -> Option<(u64, u64)> {
     device
         .memory_info()
         .ok()
-        .map(|memory| memory.used)
-        .filter(|&used| used != u64::MAX)
+        .map(|memory| (memory.used, memory.total))
+        .filter(|&(used, _)| used != u64::MAX)
 }
 
 /// The processes of the three lists, each once.

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Step;
 
+/// So many bytes that moved outweigh one occasion to be passed over.
+const MUCH: u64 = 64 << 20;
+
 /// What steps gave back lately.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backoff(BTreeMap<Step, Wait>);
@@ -17,10 +20,13 @@ struct Wait {
 }
 
 impl Backoff {
-    /// Occasions that the step is still to be passed over.
+    /// Occasions that the step is still to be passed over, if no more than `moved` bytes came or went since it ran: much memory
+    /// that moved is a reason to look again, the more of it the longer the wait.
     #[must_use]
-    pub fn left(&self, step: Step) -> u64 {
-        self.0.get(&step).map_or(0, |wait| wait.left)
+    pub fn left(&self, step: Step, moved: u64) -> u64 {
+        let wait = self.0.get(&step).copied().unwrap_or_default();
+        let still = moved < MUCH.saturating_mul(wait.last);
+        if still { wait.left } else { 0 }
     }
 
     /// An occasion on which the step was passed over.
@@ -54,7 +60,7 @@ mod tests {
             .map(|_| {
                 backoff.ran(Step::Gc, false, most);
                 let mut passed = 0;
-                while backoff.left(Step::Gc) > 0 {
+                while backoff.left(Step::Gc, 0) > 0 {
                     backoff.passed(Step::Gc);
                     passed += 1;
                 }
@@ -76,9 +82,11 @@ mod tests {
         backoff.ran(Step::Gc, false, 16);
         backoff.ran(Step::Gc, false, 16);
         assert_eq!(
-            (backoff.left(Step::Gc), backoff.left(Step::MallocTrim)),
+            (backoff.left(Step::Gc, 0), backoff.left(Step::MallocTrim, 0)),
             (2, 0)
         );
+        assert_eq!(backoff.left(Step::Gc, 2 * MUCH - 1), 2);
+        assert_eq!(backoff.left(Step::Gc, 2 * MUCH), 0, "much has moved");
         backoff.ran(Step::Gc, true, 16);
         assert_eq!(backoff, Backoff::default());
     }

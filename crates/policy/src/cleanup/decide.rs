@@ -21,8 +21,10 @@ pub struct Occasion {
     pub kept: Option<String>,
     /// The last cell ended with an exception, which the person may want to look at.
     pub last_failed: bool,
-    /// Bytes that came, went or were let go since steps last ran.
+    /// Bytes that came, went or were let go so far.
     pub moved: u64,
+    /// The same when a step last ran.
+    pub moved_when: BTreeMap<Step, u64>,
     /// Resident bytes of the interpreter.
     pub resident: u64,
     /// Steps that ran on this occasion already.
@@ -102,6 +104,17 @@ pub enum Reason {
     Due(PolicyName, Trigger, Option<u64>),
 }
 
+impl Decision {
+    /// True if it is worth a line: the policy could have run the step.
+    #[must_use]
+    pub fn is_of_interest(&self) -> bool {
+        !matches!(
+            self.reason,
+            Reason::Observes | Reason::NotListed(..) | Reason::NotAsked | Reason::Done
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -173,14 +186,7 @@ pub fn decide(
     Step::ALL
         .into_iter()
         .map(|step| {
-            let refused = refuse(
-                policy,
-                occasion,
-                trigger,
-                step,
-                offers.get(&step),
-                backoff.left(step),
-            );
+            let refused = refuse(policy, occasion, trigger, step, offers.get(&step), backoff);
             let (verdict, reason) = match refused {
                 Some(reason) => (Verdict::No, reason),
                 None => {
@@ -212,7 +218,7 @@ fn refuse(
     trigger: Trigger,
     step: Step,
     offer: Option<&Offer>,
-    left: u64,
+    backoff: &Backoff,
 ) -> Option<Reason> {
     let asked = trigger == Trigger::Asked;
     if policy.name == PolicyName::Observe && !asked {
@@ -273,6 +279,9 @@ fn refuse(
     if named {
         return None; // the person knows what they want
     }
+    let then = occasion.moved_when.get(&step).copied().unwrap_or(0);
+    let moved = occasion.moved.saturating_sub(then);
+    let left = backoff.left(step, moved);
     if left > 0 && !asked {
         return Some(Reason::BacksOff(left));
     }
@@ -287,8 +296,8 @@ fn refuse(
     };
     match offer.bytes {
         Some(bytes) if bytes < least => return Some(Reason::TooLittle(bytes, least)),
-        None if occasion.moved < policy.min_bytes && !follows && !asked => {
-            return Some(Reason::Still(occasion.moved, policy.min_bytes));
+        None if moved < policy.min_bytes && !follows && !asked => {
+            return Some(Reason::Still(moved, policy.min_bytes));
         }
         _ => {}
     }

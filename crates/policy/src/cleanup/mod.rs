@@ -8,6 +8,7 @@ mod decide;
 mod keep;
 mod rules;
 mod step;
+mod table;
 mod trigger;
 
 pub use backoff::Backoff;
@@ -15,4 +16,5 @@ pub use decide::{Decision, Occasion, Offer, Offers, Reason, Verdict, decide};
 pub use keep::keeps;
 pub use rules::{CAUSES, Policy, PolicyName};
 pub use step::{Step, Steps};
+pub use table::table;
 pub use trigger::Trigger;

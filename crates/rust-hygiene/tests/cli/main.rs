@@ -9,5 +9,6 @@ mod doctor;
 mod home;
 mod install;
 mod list;
+mod policy;
 mod strip;
 mod uninstall;
