@@ -5,7 +5,7 @@ use meter::{Children, Gpu, Host};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::size::{Bytes, Delta};
+use crate::size::{Bytes, Delta, NOISE};
 use crate::spark::{self, Point};
 use crate::text::Shown;
 use crate::{Options, Severity, cause, rows};
@@ -116,7 +116,7 @@ pub(crate) struct View {
     pub(crate) warnings: Vec<Warning>,
     further_warnings: usize,
     notices: Vec<Shown>,
-    steps: Vec<Shown>,
+    cleaned: Option<Shown>,
     /// Empty where the cell is too small for a panel, as is `trace`.
     pub(crate) rows: Vec<RowView>,
     pub(crate) trace: Vec<Point>,
@@ -154,7 +154,7 @@ impl View {
                 .take(NOTES)
                 .map(|text| Shown::new(text, MESSAGE))
                 .collect(),
-            steps: record.steps.iter().take(NOTES).map(step).collect(),
+            cleaned: cleaned(&record.steps),
             rows: if details {
                 rows::of(variables(record), ledger_rows(record), &warnings)
             } else {
@@ -177,7 +177,7 @@ impl View {
 
     /// Titles and texts of what is neither a figure nor a warning.
     pub(crate) fn notes(&self) -> impl Iterator<Item = (&'static str, &Shown)> {
-        let steps = self.steps.iter().map(|text| ("Cleaned up", text));
+        let steps = self.cleaned.iter().map(|text| ("Cleaned up", text));
         steps.chain(self.notices.iter().map(|text| ("Note", text)))
     }
 }
@@ -327,26 +327,45 @@ fn gpu(gpu: &Gpu) -> GpuView {
     }
 }
 
-fn step(step: &ledger::StepDone) -> Shown {
-    let host = step.released.host.unwrap_or_default();
-    let gpu = step.released.gpu.unwrap_or_default();
-    let mut text = Shown::new(&word(&step.step), NAME).text().to_owned();
-    let amounts: Vec<String> = [(host, ""), (gpu, " of GPU memory")]
-        .into_iter()
-        .filter(|&(bytes, _)| bytes > 0)
-        .map(|(bytes, of)| format!("{}{of}", Bytes(bytes.unsigned_abs())))
+/// The cleanup steps that gave something back, in one line; nothing if none did.
+fn cleaned(steps: &[ledger::StepDone]) -> Option<Shown> {
+    let useful: Vec<(String, String)> = steps
+        .iter()
+        .filter_map(|step| {
+            let released = [
+                (step.released.host, ""),
+                (step.released.gpu, " of GPU memory"),
+            ];
+            let amounts: Vec<String> = released
+                .into_iter()
+                .filter_map(|(bytes, of)| Some((u64::try_from(bytes?).ok()?, of)))
+                .filter(|&(bytes, _)| bytes >= NOISE)
+                .map(|(bytes, of)| format!("{}{of}", Bytes(bytes)))
+                .collect();
+            let name = word(&step.step).replace('_', " ");
+            let trigger = Shown::new(&word(&step.trigger).replace('_', " "), NAME);
+            let text = format!(
+                "{} {}",
+                Shown::new(&name, NAME).text(),
+                amounts.join(" and ")
+            );
+            (!amounts.is_empty()).then(|| (text, trigger.text().to_owned()))
+        })
         .collect();
-    let gave = if amounts.is_empty() {
-        "nothing".to_owned()
-    } else {
-        amounts.join(" and ")
-    };
-    text.push_str(&format!(" gave back {gave}"));
-    let trigger = word(&step.trigger);
-    if !trigger.is_empty() {
-        text.push_str(&format!(" ({})", Shown::new(&trigger, NAME).text()));
+    let (_, last) = useful.last()?;
+    let mut told: Vec<String> = useful
+        .iter()
+        .take(NOTES)
+        .map(|(text, _)| text.clone())
+        .collect();
+    if useful.len() > NOTES {
+        told.push(format!("{} more", useful.len() - NOTES));
     }
-    Shown::own(text)
+    let mut text = told.join(", ");
+    if !last.is_empty() && useful.iter().all(|(_, trigger)| trigger == last) {
+        text.push_str(&format!(" ({last})"));
+    }
+    Some(Shown::own(text))
 }
 
 /// The variables that changed.

@@ -358,14 +358,14 @@ fn a_row_about_one_variable_shows_its_type_and_any_other_its_cause_and_evidence(
 fn notices_and_cleanup_steps_are_told_without_alarm() {
     let (text, html) = shown(&record(sample("notable")));
     assert!(
-        text.contains("\n[hygiene] Cleaned up: malloc_trim gave back 310 MiB (idle)"),
+        text.contains("\n[hygiene] Cleaned up: malloc trim 310 MiB (idle)"),
         "{text}"
     );
     assert!(
         text.contains("\n[hygiene] Note: rust-hygiene.toml, line 3"),
         "{text}"
     );
-    assert!(stripped(&html).contains("Cleaned up: malloc_trim gave back 310 MiB (idle)"));
+    assert!(stripped(&html).contains("Cleaned up: malloc trim 310 MiB (idle)"));
     let calm = changed(
         "quiet",
         &[(
@@ -374,6 +374,33 @@ fn notices_and_cleanup_steps_are_told_without_alarm() {
         )],
     );
     assert_eq!(severity(&calm, &Options::default()), Severity::Quiet);
+}
+
+#[test]
+fn cleanup_steps_are_one_line_without_those_that_gave_nothing() {
+    let step = |step: &str, trigger: &str, host: Value, gpu: Value| json!({"step": step, "trigger": trigger, "released": {"host": host, "gpu": gpu}, "took_s": 0.1});
+    let gc = step("gc", "idle", json!(310 << 20), Value::Null);
+    let torch = step("torch_cache", "idle", json!(4096), json!(900 << 20));
+    let nothing = step("arrow_pool", "idle", json!(-8192), Value::Null);
+    let late = step("malloc_trim", "after_cell", json!(80 << 20), Value::Null);
+    let table = [
+        (json!([nothing]), None),
+        (
+            json!([gc, torch, nothing]),
+            Some("Cleaned up: gc 310 MiB, torch cache 900 MiB of GPU memory (idle)\n"),
+        ),
+        (
+            json!([gc, late]),
+            Some("Cleaned up: gc 310 MiB, malloc trim 80.0 MiB\n"),
+        ),
+    ];
+    for (steps, line) in table {
+        let (text, _) = shown(&changed("notable", &[("/steps", steps)]));
+        match line {
+            None => assert!(!text.contains("Cleaned up"), "{text}"),
+            Some(line) => assert!(format!("{text}\n").contains(line), "{text}"),
+        }
+    }
 }
 
 #[test]

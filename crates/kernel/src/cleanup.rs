@@ -5,8 +5,8 @@
 //! comes meanwhile ends the round; it waits for the step in hand, which has a time box.
 
 use crate::Kernel;
-use crate::ask::Purpose;
 use crate::death::Life;
+use crate::orders::Purpose;
 use bytes::Bytes;
 use ledger::CellRecord;
 use ledger::Released;

@@ -7,7 +7,7 @@
 
 mod agent;
 mod answers;
-mod ask;
+
 mod cell;
 mod cleanup;
 mod content;
@@ -17,6 +17,7 @@ mod info;
 mod interrupt;
 mod measure;
 mod metadata;
+mod orders;
 mod publish;
 mod requests;
 mod run;

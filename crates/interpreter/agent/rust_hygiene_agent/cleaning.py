@@ -4,10 +4,12 @@ An `Offer` says what a step would give back, how long it would take, and why it 
 nothing but counters of libraries that are loaded already; only a step itself may do more.
 """
 
+import gc
 import logging
 import time
 
 from .frames import dumps
+from .unseen import unseen
 
 log = logging.getLogger("rust_hygiene")
 
@@ -34,6 +36,7 @@ class Limits:
         self.keep_cells = set(given.get("keep_cells", []))
         budget = given.get("budget_s")
         self.deadline = None if budget is None else _clock() + budget
+        self.collecting = gc.isenabled() and gc.get_threshold()[0] > 0
         self._stopped = stopped
 
     def check(self):
@@ -87,7 +90,7 @@ class Cleaner:
     def answer_survey(self, envelope):
         """Tells the front what there is to do."""
         self.stop = False
-        self._kernel.channel.send({"op": "surveyed"}, dumps(self.survey(envelope["steps"])))
+        self._kernel.channel.send({"op": "surveyed"}, dumps(unseen(self.survey, envelope["steps"])))
 
     def answer_step(self, envelope, sections):
         """Does one step and tells the front what came of it."""
@@ -97,10 +100,10 @@ class Cleaner:
         limits = Limits(loads(bytes(sections[0])), lambda: self.stop)
         name = envelope["step"]
         began = _clock()
-        done = self._kernel._guarded(self._run, name, limits)
+        done = self._kernel._guarded(unseen, self._run, name, limits)
         answer = done or {"refusal": "it failed; the log says how"}
         answer["took_s"] = round(_clock() - began, 6)
-        answer["offers"] = self.survey(envelope["steps"])
+        answer["offers"] = unseen(self.survey, envelope["steps"])
         self._kernel.channel.send({"op": "stepped", "what": name}, dumps(answer))
 
     def _run(self, name, limits):

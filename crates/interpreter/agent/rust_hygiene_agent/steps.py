@@ -80,7 +80,7 @@ class Collect:
 
     def run(self, limits):
         """Collects the generations one after the other, as long as no request comes."""
-        if not (gc.isenabled() and gc.get_threshold()[0]):
+        if not limits.collecting:
             self._make_sure(limits)
         if gc.get_debug() & gc.DEBUG_SAVEALL:
             raise Refused("gc.DEBUG_SAVEALL is set: a collection would free nothing")

@@ -74,7 +74,11 @@ impl Kernel {
 
     fn clean_now(&mut self, words: &[&str]) {
         let dry_run = words.contains(&DRY_RUN);
-        let named: Vec<&str> = words.iter().copied().filter(|&word| word != DRY_RUN).collect();
+        let named: Vec<&str> = words
+            .iter()
+            .copied()
+            .filter(|&word| word != DRY_RUN)
+            .collect();
         let mut asked = Steps::NONE;
         for word in &named {
             match Step::named(word) {
