@@ -121,8 +121,8 @@ NODES = """
             self.me = self
             self.data = bytearray(10 << 20)
     def build():
-        for _ in range(4):
-            Node()
+        nodes = [Node() for _ in range(4)]
+        gc.collect()  # into the oldest generation, which no cell's own garbage has collected
 """
 
 

@@ -16,12 +16,13 @@ pytestmark = pytest.mark.ours
 WARM = "warm = b'x' * 20_000_000; del warm"  # glibc raises its threshold for mappings
 SLACK = "rows = [b'x' * 400_000 for _ in range(300)]; last = rows[-1]; del rows"
 NODES = """
+import gc
 class Node:
     def __init__(self):
         self.me, self.data = self, bytearray(10 << 20)
 def build():
-    for _ in range(6):
-        Node()
+    nodes = [Node() for _ in range(6)]
+    gc.collect()  # into the oldest generation, which no cell's own garbage has collected
 """
 
 
