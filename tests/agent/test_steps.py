@@ -151,8 +151,10 @@ def test_gc_gives_back_dead_cycles_of_a_program_that_has_switched_it_off(interpr
             "end weak references to Node",
         ),
         (
-            "def endless(self):\n    try:\n        yield\n    finally:\n        seen.append(1)\nold = Node.__init__\n"
-            "def init(self):\n    old(self)\n    self.g = endless(self)\n    next(self.g)\nNode.__init__ = init\n",
+            (
+                "def endless(self):\n    try:\n        yield\n    finally:\n        seen.append(1)\nold = Node.__init__\n"
+                "def init(self):\n    old(self)\n    self.g = endless(self)\n    next(self.g)\nNode.__init__ = init\n"
+            ),
             "run the finaliser of generator",
         ),
         ("gc.callbacks.append(lambda phase, info: seen.append(phase))\n", "listens to it"),
@@ -272,18 +274,24 @@ def test_outputs_that_are_excluded_stay(interpreter, limits):
 
 
 def test_the_last_exception_is_forgotten_in_every_place(interpreter):
-    interpreter.run("""
+    interpreter.run(
+        """
         def f():
             rows = bytearray(40 << 20)
             raise ValueError("no")
         f()
-    """, fails=True)
+    """,
+        fails=True,
+    )
     interpreter.run("1")
     freed, said = interpreter.step("clear_traceback")
     # IPython's own frames are in the traceback, and one of them refers to the result that has the exception.
     assert freed + interpreter.step("gc")[0] >= 36 and said == {"gpu": None}
     assert interpreter.offer("clear_traceback") is None or interpreter.step("clear_traceback")[1]["refusal"]
-    assert interpreter.probe("any(hasattr(sys, n) for n in ('last_value', 'last_traceback', 'last_exc'))") is False
+    assert (
+        interpreter.probe("any(hasattr(sys, n) for n in ('last_value', 'last_traceback', 'last_exc'))")
+        is False
+    )
 
 
 def test_an_exception_that_holds_little_or_is_excluded_stays(interpreter):
@@ -294,7 +302,8 @@ def test_an_exception_that_holds_little_or_is_excluded_stays(interpreter):
 
 
 def test_an_exception_that_the_user_holds_is_the_users(interpreter):
-    interpreter.run("""
+    interpreter.run(
+        """
         def f():
             rows = bytearray(40 << 20)
             raise ValueError("no")
@@ -303,7 +312,9 @@ def test_an_exception_that_the_user_holds_is_the_users(interpreter):
         except ValueError as error:
             mine = error
         raise mine
-    """, fails=True)
+    """,
+        fails=True,
+    )
     freed, said = interpreter.step("clear_traceback")
     assert freed < 5 and "less than" in said["refusal"]
     assert interpreter.probe("shell.user_ns['mine'].__traceback__ is not None")
@@ -323,7 +334,9 @@ FIGURES = """
 def test_figures_that_no_variable_refers_to_are_closed(interpreter):
     pytest.importorskip("matplotlib")
     interpreter.run(FIGURES)
-    interpreter.run("ax = plt.figure(2).gca()\nboxes = {'deep': [plt.figure(3)]}\ndef later(f=plt.figure(4)): pass")
+    interpreter.run(
+        "ax = plt.figure(2).gca()\nboxes = {'deep': [plt.figure(3)]}\ndef later(f=plt.figure(4)): pass"
+    )
     interpreter.step("figures")
     assert interpreter.probe("shell.user_ns['plt'].get_fignums()") == [2, 3, 4]
     interpreter.run("del later")
@@ -334,7 +347,9 @@ def test_figures_that_no_variable_refers_to_are_closed(interpreter):
     interpreter.run("del ax, boxes")
     interpreter.run("import types; module = types.ModuleType('m'); module.fig = plt.figure(2)")
     interpreter.step("figures")
-    assert interpreter.probe("shell.user_ns['plt'].get_fignums()") == [2], "a module of the user's counts as well"
+    assert interpreter.probe("shell.user_ns['plt'].get_fignums()") == [2], (
+        "a module of the user's counts as well"
+    )
 
 
 def test_without_pyplot_there_are_no_figures(interpreter):
@@ -479,7 +494,9 @@ def test_other_allocators_are_purged_where_their_functions_are_in_sight(tmp_path
         expected = {} if "mimalloc" in library else {"bytes": 100 * MIB}
         assert child.offer("allocator_purge") == expected
         child.step("allocator_purge")
-        assert child.probe("shell.user_ns['ctypes'].c_int.in_dll(shell.user_ns['loaded'], 'purged').value") == 1
+        assert (
+            child.probe("shell.user_ns['ctypes'].c_int.in_dll(shell.user_ns['loaded'], 'purged').value") == 1
+        )
         assert child.offer("allocator_purge") == ({} if "mimalloc" in library else {"bytes": 0})
     finally:
         child.close()
@@ -506,7 +523,12 @@ def test_looking_imports_nothing_and_changes_nothing(interpreter):
     interpreter.run("x = [1, 2, 3]")
     steps = "clear_traceback clear_out figures gc torch_cache pinned_cache cupy_pool idle_workers arrow_pool allocator_purge malloc_trim"
     interpreter._ask("survey", steps.split())
-    before = interpreter.probe("[len(sys.modules), sorted(shell.user_ns), gc.isenabled(), gc.get_threshold()]")
+    before = interpreter.probe(
+        "[len(sys.modules), sorted(shell.user_ns), gc.isenabled(), gc.get_threshold()]"
+    )
     for _ in range(3):
         interpreter._ask("survey", steps.split())
-    assert interpreter.probe("[len(sys.modules), sorted(shell.user_ns), gc.isenabled(), gc.get_threshold()]") == before
+    assert (
+        interpreter.probe("[len(sys.modules), sorted(shell.user_ns), gc.isenabled(), gc.get_threshold()]")
+        == before
+    )

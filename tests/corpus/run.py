@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cleaning
 import yaml
 from jupyter_client.manager import KernelManager
 
@@ -53,8 +54,9 @@ def sequence(scenario):
 class Client:
     """A kernel in a folder of its own and what it said."""
 
-    def __init__(self, scenario, kernel, folder):
+    def __init__(self, scenario, kernel, folder, settings=()):
         environment = dict(os.environ, IPYTHONDIR=str(folder / ".ipython"), TF_CPP_MIN_LOG_LEVEL="3")
+        environment.update(settings)
         environment.pop("MPLBACKEND", None)
         for name, value in (scenario.get("env") or {}).items():
             environment[name] = str(value).replace("{cwd}", str(folder))
@@ -71,6 +73,12 @@ class Client:
         """(status, record) of one cell."""
         reply = self._client.execute_interactive(code, timeout=300, output_hook=self._output, **options)
         return reply["content"]["status"], reply["metadata"].get("rust_hygiene")
+
+    def ask(self, expression):
+        """What a user expression gives, without a trace in the history."""
+        asked = {"user_expressions": {"value": expression}, "silent": True}
+        reply = self._client.execute_interactive("", timeout=300, **asked)
+        return reply["content"]["user_expressions"]["value"]
 
     def _output(self, message):
         if message["msg_type"] == "display_data":
@@ -111,6 +119,20 @@ def answer(scenario, kernel):
     alarms = [f for f in [*last, *told] if f["leak"] and f["confidence"] != "possible"]
     explained = [r["ledger"]["explained"] for r in records if r["ledger"]["explained"] is not None]
     return {"alarms": alarms, "explained": explained, "records": records}
+
+
+def clean(scenario, kernel, policy):
+    """What a policy did, as plain data."""
+    settings = {
+        "RUST_HYGIENE_POLICY_NAME": policy,
+        "RUST_HYGIENE_POLICY_IDLE_S": str(cleaning.IDLE_S),
+    }
+    with tempfile.TemporaryDirectory(prefix="corpus-") as folder:
+        client = Client(scenario, kernel, Path(folder), settings)
+        try:
+            return cleaning.watch(client, scenario, sequence(scenario))
+        finally:
+            client.close()
 
 
 def contains(text, word):
@@ -205,13 +227,36 @@ def line(row):
     return f"{row['id']:<46} {verdict[row['leak'], row['flagged']]:<7} {marks:<5} {least:>5}  {said}"
 
 
+def clean_all(options):
+    """Prints the table of a policy; fails if it does not do what it should, or more."""
+    failed, wrong, done, skipped = 0, 0, 0, 0
+    for scenario in scenarios(options.only):
+        if reason := why_not(scenario):
+            skipped += 1
+            print(f"{scenario['id']:<46} not run ({reason})", flush=True)
+            continue
+        seen = clean(scenario, options.kernel, options.policy)
+        if "failed" in seen:
+            failed += 1
+            print(f"{scenario['id']:<46} FAILED: {seen['failed']}", flush=True)
+            continue
+        ok, text = cleaning.line(scenario, options.policy, seen)
+        done, wrong = done + 1, wrong + (not ok)
+        print(text, flush=True)
+    print(f"\nas it should be {done - wrong} of {done}, not run {skipped}, failed {failed}")
+    return 1 if failed or wrong or not done else 0
+
+
 def main():
     """Prints the table; fails if a scenario failed to run or a clean one was flagged."""
     parser = argparse.ArgumentParser()
     parser.add_argument("only", nargs="*", help="beginnings of ids")
     parser.add_argument("--kernel", default="rust-hygiene")
     parser.add_argument("--json", help="write what the kernel said to this file")
+    parser.add_argument("--policy", choices=["tidy", "strict"], help="see what this policy gives back")
     options = parser.parse_args()
+    if options.policy:
+        return clean_all(options)
     rows, said_of, failed, skipped = [], {}, 0, 0
     print(
         f"{'scenario':<46} {'verdict':<7} cause, culprit, hint, bytes; least explained; first finding",

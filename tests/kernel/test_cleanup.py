@@ -52,7 +52,9 @@ def resident(pid):
 def until_logged(kernel, step, mib=0, timeout=30):
     """Until the log of the kernel says that the step gave so much back; no request disturbs it meanwhile."""
     deadline = time.monotonic() + timeout
-    while all(int(host) < mib * MIB for host in re.findall(rf"done {step} .*host=(-?\d+)", kernel.kernel_log())):
+    while all(
+        int(host) < mib * MIB for host in re.findall(rf"done {step} .*host=(-?\d+)", kernel.kernel_log())
+    ):
         assert time.monotonic() < deadline, f"{step} was never logged: {kernel.kernel_log()}"
         kernel.pump(0.05)
 
@@ -152,7 +154,9 @@ def test_a_cell_that_comes_during_steps_is_not_kept_waiting_by_the_rest(start):
 def test_finalisers_run_on_the_main_thread_and_their_output_belongs_to_the_last_cell(start):
     kernel = start()
     kernel.execute_ok(NODES)
-    kernel.execute_ok("import threading\ndef bye(self): print('bye', threading.current_thread().name)\nNode.__del__ = bye")
+    kernel.execute_ok(
+        "import threading\ndef bye(self): print('bye', threading.current_thread().name)\nNode.__del__ = bye"
+    )
     cell = kernel.start("build()")
     kernel.collect(cell)
     kernel.wait_for_stream(cell, "bye MainThread\n" * 6)
@@ -162,7 +166,9 @@ def test_finalisers_run_on_the_main_thread_and_their_output_belongs_to_the_last_
 def test_a_finaliser_that_fails_or_never_ends_can_be_interrupted(start):
     kernel = start()
     kernel.execute_ok(NODES)
-    kernel.execute_ok("import time\ndef bye(self):\n    print('here', flush=True)\n    time.sleep(600)\nNode.__del__ = bye")
+    kernel.execute_ok(
+        "import time\ndef bye(self):\n    print('here', flush=True)\n    time.sleep(600)\nNode.__del__ = bye"
+    )
     cell = kernel.start("build()")
     kernel.collect(cell)
     kernel.wait_for_stream(cell, "here")
@@ -206,7 +212,10 @@ def test_the_policy_is_shown_explained_and_set(start):
     kernel = start()
     assert kernel.execute_ok("%hygiene policy").stdout.startswith("policy tidy\n")
     explained = kernel.execute_ok("%hygiene policy explain").stdout
-    assert "gc               -     only" in explained and "not listed by the policy: clear_traceback" in explained
+    assert (
+        "gc               -     only" in explained
+        and "not listed by the policy: clear_traceback" in explained
+    )
     assert kernel.execute_ok("%hygiene policy set strict min_bytes=1MiB").stdout == "policy strict\n"
     assert 'policy.min_bytes = "1 MiB"' in kernel.execute_ok("%hygiene policy show").stdout
     for bad, said in [
@@ -225,10 +234,16 @@ def test_a_notebook_carries_a_policy_in_the_metadata_of_a_cell(start):
     ours = {"policy": {"name": "custom", "on_idle": ["gc"], "idle_s": 3}}
     kernel.execute_ok("pass", metadata={"rust_hygiene": ours})
     shown = kernel.execute_ok("%hygiene policy", metadata={"rust_hygiene": ours}).stdout
-    assert shown.startswith("policy custom\n") and 'policy.on_idle = ["gc"]' in shown and "policy.idle_s = 3" in shown
+    assert (
+        shown.startswith("policy custom\n")
+        and 'policy.on_idle = ["gc"]' in shown
+        and "policy.idle_s = 3" in shown
+    )
     kernel.execute_ok("%hygiene policy set observe")
     again = kernel.execute_ok("%hygiene policy", metadata={"rust_hygiene": ours}).stdout
-    assert again.startswith("policy observe\n"), "what is set by hand holds while the metadata says nothing new"
+    assert again.startswith("policy observe\n"), (
+        "what is set by hand holds while the metadata says nothing new"
+    )
     bad = kernel.execute_ok("pass", metadata={"rust_hygiene": {"policy": {"nam": "tidy"}}})
     assert any("did you mean `policy.name`?" in notice for notice in record_of(bad)["notices"])
     bad = kernel.execute_ok("pass", metadata={"rust_hygiene": {"policy": 7}, "tags": "no list"})

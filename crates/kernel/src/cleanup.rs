@@ -314,7 +314,7 @@ impl Kernel {
         } else {
             let host = before
                 .zip(after)
-                .map(|(before, after)| before as i64 - after as i64);
+                .map(|(before, after)| before as i64 - after as i64 + answer.host);
             let best = host.max(answer.gpu).unwrap_or(0);
             let useful = best >= i64::try_from(policy.min_bytes / 2).unwrap_or(i64::MAX);
             self.cleanup.backoff.ran(step, useful, policy.backoff);
@@ -455,7 +455,12 @@ impl Kernel {
 
 /// Cause and step of a finding that a step does something about.
 fn step_of(finding: &ledger::Finding) -> Option<(String, Step)> {
-    let step = Step::named(finding.step.as_deref()?)?;
+    let word = finding.step.as_deref()?;
+    let step = Step::named(word);
+    if step.is_none() {
+        tracing::error!(step = word, "a finding names a step that does not exist");
+    }
+    let step = step?;
     Some((finding.cause.name().to_owned(), step))
 }
 
@@ -464,6 +469,8 @@ fn step_of(finding: &ledger::Finding) -> Option<(String, Step)> {
 #[serde(default)]
 struct Stepped {
     gpu: Option<i64>,
+    /// What other processes gave back.
+    host: i64,
     refusal: Option<String>,
     took_s: f64,
     offers: serde_json::Map<String, serde_json::Value>,

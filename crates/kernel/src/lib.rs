@@ -7,7 +7,6 @@
 
 mod agent;
 mod answers;
-
 mod cell;
 mod cleanup;
 mod content;

@@ -98,7 +98,7 @@ fn full() -> CellRecord {
     };
     let mut record = Session::new(Thresholds::default()).close_cell(end);
     record.steps = vec![StepDone {
-        step: "trim".into(),
+        step: "malloc_trim".into(),
         trigger: "idle".into(),
         released: Released {
             host: Some(-(MIB as i64)),

@@ -1,4 +1,4 @@
-//! `cargo xtask corpus`: labelled scenarios in a real kernel, and a score.
+//! `cargo xtask corpus`: labelled scenarios in a real kernel, and a score; with `--policy tidy|strict` what that policy gives back.
 
 use crate::environment;
 use crate::kernel;

@@ -108,7 +108,8 @@ class Cleaner:
 
     def _run(self, name, limits):
         try:
-            return {"gpu": self._steps[name].run(limits)}
+            released = self._steps[name].run(limits)
+            return released if isinstance(released, dict) else {"gpu": released}
         except Stopped:
             return {"refusal": "a request came"}
         except Refused as why:

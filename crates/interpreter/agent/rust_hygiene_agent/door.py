@@ -22,7 +22,13 @@ def open_door(fd, debug_fd, kernel):
     poll.register(fd, select.POLLIN)
     poll.register(debug_fd, select.POLLIN)
     door = socket.socket(fileno=fd)
-    asked = {b"f": _flush, b"s": _open_subshell, b"i": _interrupt_subshells, b"w": _say_where, b"c": _stop_cleaning}
+    asked = {
+        b"f": _flush,
+        b"s": _open_subshell,
+        b"i": _interrupt_subshells,
+        b"w": _say_where,
+        b"c": _stop_cleaning,
+    }
 
     def serve():
         while True:

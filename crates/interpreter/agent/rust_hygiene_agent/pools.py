@@ -125,8 +125,11 @@ class IdleWorkers:
     def run(self, limits):
         """Asks them to end, in loky's own way."""
         offer = self.offer()
-        if offer is not None and "refusal" not in offer:
-            self._executor().shutdown(wait=True)
+        if offer is None or "refusal" in offer:
+            return None
+        workers = list(self._executor()._processes)
+        self._executor().shutdown(wait=True)
+        return {"host": offer["bytes"] - sum(map(_private, workers))}
 
 
 def _private(pid):

@@ -1,7 +1,7 @@
 """The cleanup steps that let go of what Python holds; those that speak to allocators are in `pools.py`.
 
 A step has `offer()`, which returns None where there is nothing to do, else any of `bytes`, `seconds` and `refusal`; and `run(limits)`,
-which returns the bytes of GPU memory that it gave back, or None.
+which returns the bytes of GPU memory that it gave back, or None, or {"host": bytes that other processes gave back}.
 """
 
 import gc
@@ -299,7 +299,9 @@ class Figures:
                 kept.add(number)
             del figure, manager
         alone = Objects(limits.check).only_in(figures)
-        numbers = [n for n, manager in figures.items() if n not in kept and id(manager.canvas.figure) in alone]
+        numbers = [
+            n for n, manager in figures.items() if n not in kept and id(manager.canvas.figure) in alone
+        ]
         del alone
         for number in numbers:
             pyplot.close(number)

@@ -47,7 +47,13 @@ fn malloc(heap: &Allocator) -> Finding {
          returns them. With many threads MALLOC_ARENA_MAX=2 keeps it smaller.",
         human(heap.slack)
     );
-    finding("glibc malloc", heap.slack, message, TRIM, Some("trim"))
+    finding(
+        "glibc malloc",
+        heap.slack,
+        message,
+        TRIM,
+        Some("malloc_trim"),
+    )
 }
 
 fn small_objects(arenas: &Allocator) -> Finding {
@@ -98,7 +104,7 @@ mod tests {
         let found = finding(asked("malloc", 20 * MIB, 120 * MIB).judge(detect));
         assert_eq!(
             (found.bytes, found.step.as_deref()),
-            (120 * MIB, Some("trim"))
+            (120 * MIB, Some("malloc_trim"))
         );
         assert!(is_gone(asked("malloc", 20 * MIB, 30 * MIB).judge(detect)));
         assert!(is_unknown(

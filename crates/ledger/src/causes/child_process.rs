@@ -54,7 +54,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
             human(bytes)
         ),
         hint,
-        step: None,
+        step: (sort(owner) == "joblib").then_some("idle_workers"),
     };
     Verdict::Holds(vec![finding(Cause::ChildProcess, owner, bytes, told)])
 }

@@ -55,7 +55,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         hint: "import ctypes, gc, matplotlib.pyplot as plt; plt.close(\"all\"); gc.collect(); \
                ctypes.CDLL(None).malloc_trim(0);"
             .into(),
-        step: Some("close_figures"),
+        step: Some("figures"),
     };
     Verdict::Holds(vec![finding(Cause::Figures, holder, bytes, told)])
 }

@@ -47,22 +47,37 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
 }
 
 fn kept(library: &str, bytes: u64, what: &str) -> Finding {
-    let (name, hint) = match library {
-        "torch" => ("torch.cuda", "import torch; torch.cuda.empty_cache()"),
-        "torch pinned memory" => ("torch", "import torch; torch._C._host_emptyCache()"),
+    let (name, hint, step) = match library {
+        "torch" => (
+            "torch.cuda",
+            "import torch; torch.cuda.empty_cache()",
+            Some("torch_cache"),
+        ),
+        "torch pinned memory" => (
+            "torch",
+            "import torch; torch._C._host_emptyCache()",
+            Some("pinned_cache"),
+        ),
         "cupy" => (
             "cupy",
             "import cupy; cupy.get_default_memory_pool().free_all_blocks()",
+            Some("cupy_pool"),
         ),
         "pyarrow" => (
             "pyarrow",
             "import pyarrow; pyarrow.default_memory_pool().release_unused()",
+            Some("arrow_pool"),
         ),
         "jax" => (
             "jax",
             "# jax keeps its pool until the kernel ends; start it with XLA_PYTHON_CLIENT_PREALLOCATE=false",
+            None,
         ),
-        other => (other, "# this library keeps its pool until the kernel ends"),
+        other => (
+            other,
+            "# this library keeps its pool until the kernel ends",
+            None,
+        ),
     };
     Finding {
         id: Cause::PoolCache.id(library),
@@ -79,7 +94,7 @@ fn kept(library: &str, bytes: u64, what: &str) -> Finding {
             human(bytes)
         ),
         hint: hint.into(),
-        step: Some("release_pools".into()),
+        step: step.map(Into::into),
     }
 }
 
