@@ -53,7 +53,7 @@ def _state():
         'exception': id(getattr(sys, 'last_value', None)),
         'collector': [gc.isenabled(), gc.get_threshold(), gc.get_debug(), len(gc.callbacks)],
         'threads': sorted(t.name for t in threading.enumerate()),
-        'modules': len(sys.modules),
+        'modules': sorted(m for m in sys.modules if not m.startswith('rust_hygiene_agent')),
     }
     return json.dumps(state)
 """
@@ -65,10 +65,10 @@ def interpreter_of(client):
     def evaluate(expression):
         reply = client.ask(expression)
         assert reply["status"] == "ok", reply
-        return eval(eval(reply["data"]["text/plain"]))
+        return eval(reply["data"]["text/plain"])
 
-    pid = evaluate("repr(__import__('os').getpid())")
-    return int(pid), lambda: json.loads(evaluate("_state()"))
+    pid = evaluate("__import__('os').getpid()")
+    return pid, lambda: json.loads(evaluate("_state()"))
 
 
 def tree(pid):
@@ -117,6 +117,7 @@ def settle(pid):
 
 def watch(client, scenario, cells):
     """Runs a scenario; what it kept, what was given back, and what changed."""
+    time.sleep(1.5)  # the kernel's own start ends in its first idle moment
     pid, state = interpreter_of(client)
     client.run(STATE, silent=True)
     base = None
@@ -127,6 +128,7 @@ def watch(client, scenario, cells):
         if (status == "error") != (number in (scenario.get("raises") or [])):
             return {"failed": f"cell {number}: {status}"}
     kept = held(pid) - base
+    client.steps.clear()
     before, shared, family = state(), files_in_memory(), len(tree(pid))
     settle(pid)
     freed = base + kept - held(pid)
@@ -136,8 +138,7 @@ def watch(client, scenario, cells):
         changed.append("shared memory")
     if len(tree(pid)) != family:
         changed.append("processes")
-    _, record = client.run("pass", silent=True)
-    steps = [step["step"] for step in (record or {}).get("steps", [])]
+    steps = [f"{step['step']} ({step['trigger']})" for step in client.steps]
     return {"kept": kept, "freed": freed, "changed": changed, "steps": steps}
 
 

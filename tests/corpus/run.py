@@ -68,16 +68,23 @@ class Client:
         self._client.start_channels()
         self._client.wait_for_ready(timeout=60)
         self._bundles = []
+        self.steps = []  # cleanup steps that were told
 
     def run(self, code, **options):
         """(status, record) of one cell."""
         reply = self._client.execute_interactive(code, timeout=300, output_hook=self._output, **options)
-        return reply["content"]["status"], reply["metadata"].get("rust_hygiene")
+        return reply["content"]["status"], self._record(reply)
+
+    def _record(self, reply):
+        record = reply["metadata"].get("rust_hygiene")
+        self.steps += record["steps"] if record else []
+        return record
 
     def ask(self, expression):
         """What a user expression gives, without a trace in the history."""
         asked = {"user_expressions": {"value": expression}, "silent": True}
         reply = self._client.execute_interactive("", timeout=300, **asked)
+        self._record(reply)
         return reply["content"]["user_expressions"]["value"]
 
     def _output(self, message):

@@ -408,11 +408,12 @@ impl Kernel {
             (decision.verdict, &decision.reason)
         {
             let step = decision.step;
-            self.cleanup.notices.push(format!(
-                "%hygiene clean {step} would free memory: it {}; {}.",
-                step.doc(),
-                decision.reason
-            ));
+            let begin = format!("%hygiene clean {step} would free memory");
+            let text = format!("{begin}: it {}; {}.", step.doc(), decision.reason);
+            self.cleanup
+                .notices
+                .retain(|told| !told.starts_with(&begin));
+            self.cleanup.notices.push(text);
             let most = self.setup.config.policy.backoff;
             self.cleanup.backoff.ran(step, false, most); // told, and not again at once
         }

@@ -11,9 +11,10 @@ import weakref
 
 from . import holders
 from .cleaning import Refused
-from .kinds import module_of, mro_of, type_name
+from .kinds import derives, module_of, mro_of, type_name
 
 _clock = time.perf_counter
+_bases = type.__dict__["__bases__"].__get__
 _PER_BLOCK = 75e-9  # seconds of a full collection for each block of memory, until one has been timed
 
 
@@ -106,11 +107,21 @@ class Collect:
             raise Refused(f"the program has switched the collector off, and collecting would {finding}")
 
 
+def _of_bases(obj):
+    """Weak references that Python itself keeps to a class: its bases know it, which shows only where a base is the program's."""
+    kind = type(obj)
+    if not derives(kind, type):
+        return 0
+    bases = _bases(obj)
+    return 0 if any(module_of(base) == "__main__" for base in bases) else 1
+
+
 def _noticed(dead):
     """What of the program would run or show if these objects were freed; None if nothing."""
     kinds = {}
     for obj in dead:
-        if weakref.getweakrefcount(obj):
+        references = weakref.getweakrefcount(obj)
+        if references > _of_bases(obj):
             return f"end weak references to {type_name(type(obj))}"
         kinds[type(obj)] = None
     # What they hold that no collector tracks goes with them.
