@@ -441,7 +441,7 @@ def test_idle_joblib_workers_end_and_busy_ones_do_not(interpreter):
     interpreter.run("task.cancel(); get_reusable_executor().shutdown(kill_workers=True)")
     interpreter.run("Parallel(n_jobs=2)(delayed(abs)(i) for i in range(4))")
     assert interpreter.offer("idle_workers")["bytes"] > 10 * MIB
-    interpreter.step("idle_workers")
+    assert interpreter.step("idle_workers", budget_s=30)[1]["host"] > 10 * MIB
     assert interpreter.offer("idle_workers") is None
     interpreter.run("assert Parallel(n_jobs=2)(delayed(abs)(-i) for i in range(4)) == [0, 1, 2, 3]")
 

@@ -115,6 +115,16 @@ def settle(pid):
             last, since = now, time.monotonic()
 
 
+def difference(before, after):
+    """What went (-) and came (+), in short."""
+    if isinstance(before, dict):
+        before, after = before.items(), after.items()
+    if isinstance(before, int):
+        return f"{before} to {after}"
+    went, came = [x for x in before if x not in after], [x for x in after if x not in before]
+    return " ".join([*(f"-{x}" for x in went[:4]), *(f"+{x}" for x in came[:4])])
+
+
 def watch(client, scenario, cells):
     """Runs a scenario; what it kept, what was given back, and what changed."""
     time.sleep(1.5)  # the kernel's own start ends in its first idle moment
@@ -133,11 +143,11 @@ def watch(client, scenario, cells):
     settle(pid)
     freed = base + kept - held(pid)
     after = state()
-    changed = [key for key in before if before[key] != after[key]]
+    changed = {key: difference(before[key], after[key]) for key in before if before[key] != after[key]}
     if files_in_memory() != shared:
-        changed.append("shared memory")
+        changed["shared memory"] = difference(shared, files_in_memory())
     if len(tree(pid)) != family:
-        changed.append("processes")
+        changed["processes"] = f"{family} to {len(tree(pid))}"
     steps = [f"{step['step']} ({step['trigger']})" for step in client.steps]
     return {"kept": kept, "freed": freed, "changed": changed, "steps": steps}
 
@@ -154,7 +164,8 @@ def verdict(scenario, policy, seen):
         allowed |= {"out", "figures", "exception"}
     complaints = []
     if unexpected := set(seen["changed"]) - allowed:
-        complaints.append("changed: " + ", ".join(sorted(unexpected)))
+        changes = (f"{key} ({seen['changed'][key]})" for key in sorted(unexpected))
+        complaints.append("changed: " + ", ".join(changes))
     share = seen["freed"] / seen["kept"] if seen["kept"] > 0 else 0
     if to_free and share < ENOUGH:
         complaints.append(f"freed {share:.0%} of what it should")

@@ -39,6 +39,10 @@ class Limits:
         self.collecting = gc.isenabled() and gc.get_threshold()[0] > 0
         self._stopped = stopped
 
+    def are_over(self):
+        """Whether time is up or a request waits."""
+        return self._stopped() or (self.deadline is not None and _clock() > self.deadline)
+
     def check(self):
         """To be called every few milliseconds: raises if time is up or a request waits."""
         if self._stopped():
