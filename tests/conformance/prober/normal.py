@@ -69,7 +69,7 @@ class Normal:
         if kind not in _IMAGES or not isinstance(value, str):
             return self.value(value)
         raw = base64.b64decode(value + "==")
-        if raw.startswith(b"\x89PNG\r\n\x1a\n"):
+        if raw.startswith(b"\x89PNG\r\n\x1a\n") and len(raw) >= 24:
             return "PNG of {} x {}".format(*struct.unpack(">II", raw[16:24]))
         return repr(raw[:4]) + (" and a line end" if value.endswith("\n") else "")
 

@@ -21,7 +21,7 @@ class Asking:
             )
         return here._input_request(str(prompt), password=False)
 
-    def getpass(self, prompt="Password: ", stream=None, *, echo_char=None):
+    def getpass(self, prompt="", stream=None, *, echo_char=None):
         """What `getpass.getpass` is in a notebook."""
         here = self.here
         if not here._allow_stdin:

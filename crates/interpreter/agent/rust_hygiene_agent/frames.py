@@ -22,6 +22,8 @@ def dumps(value, strict=False):
     try:
         text = encode(value)
     except (TypeError, ValueError, RecursionError):
+        text = None
+    if text is None:  # not within `except`: the person is shown one error, not two
         text = encode(_clean(value, 0, set()))
     return text.encode("utf-8", "backslashreplace")
 
@@ -31,7 +33,10 @@ def flat(buffer):
 
     Checked before a frame is begun: an error in the midst of one would be the channel's end.
     """
-    view = memoryview(buffer)
+    try:
+        view = memoryview(buffer)
+    except TypeError:
+        raise TypeError("Buffer objects must support the buffer protocol.") from None
     if not view.contiguous:
         raise ValueError(f"a buffer that is not contiguous cannot be sent: {buffer!r}")
     try:
@@ -49,7 +54,7 @@ def _plain(value):
 def _plain_or_error(value):
     known = _known(value)
     if known is _UNKNOWN:
-        raise ValueError(f"an object that cannot be sent as JSON: {value!r}")
+        raise ValueError(f"Can't clean for JSON: {value!r}")  # what code that catches it may look for
     return known
 
 
@@ -65,6 +70,8 @@ def _known(value):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, datetime.datetime):
         return (value if value.tzinfo else value.astimezone()).isoformat().replace("+00:00", "Z")
+    if isinstance(value, datetime.date):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):

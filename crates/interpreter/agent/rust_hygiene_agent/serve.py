@@ -5,6 +5,7 @@ running, so `asyncio.get_running_loop()` and `asyncio.create_task` work in any c
 marked as running; when it is over, the loop really runs.
 """
 
+import contextvars
 import logging
 import sys
 import threading
@@ -83,7 +84,9 @@ class Server:
                 if self.loop is None:
                     self._serve_plainly()
                 else:
-                    self.loop.run_forever()
+                    # in no cell's context: what the loop itself says of a callback belongs to the latest cell, not to the
+                    # one in which asyncio was imported
+                    contextvars.Context().run(self.loop.run_forever)
             except KeyboardInterrupt:
                 continue  # of a cell that had just ended
 
