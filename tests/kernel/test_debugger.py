@@ -528,6 +528,32 @@ def test_an_interrupt_in_a_loop_of_breakpoints(kernel, debugger):
 
 
 @ours
+def test_two_interrupts_at_once_of_a_cell_that_stands(kernel, debugger):
+    """The second comes while the first is being handled."""
+    for _ in range(5):
+        cell = debugger.run(FUNCTION, 2)
+        debugger.stops("breakpoint")
+        asked = [kernel.send("control", "interrupt_request") for _ in range(10)]
+        assert kernel.collect(cell).content["ename"] == "KeyboardInterrupt"
+        for request in asked:
+            assert kernel.collect(request).content == {"status": "ok"}
+        debugger.drop_events()
+    cell = debugger.run(FUNCTION, 2)
+    assert where(debugger.stops("breakpoint"))[0] == ("f", 2)
+    debugger.go_on()
+    assert kernel.collect(cell).status == "ok"
+
+
+@ours
+def test_a_cell_that_ends_tracing_ends_it_for_itself(kernel, debugger):
+    kernel.execute_ok("import sys; sys.settrace(None)")
+    cell = debugger.run(FUNCTION, 2)
+    assert where(debugger.stops("breakpoint"))[0] == ("f", 2)
+    debugger.go_on()
+    assert kernel.collect(cell).status == "ok"
+
+
+@ours
 def test_an_interrupt_ends_an_evaluation(kernel, debugger):
     cell = debugger.run(FUNCTION, 2)
     frame = debugger.stops("breakpoint")[0]
@@ -596,6 +622,30 @@ def test_the_front_answers_while_a_debug_request_waits(kernel, debugger):
     kernel.request("control", "kernel_info_request")
     assert debugger.collect(request)["success"] is True
     assert kernel.collect(cell).status == "ok"
+
+
+FLOODS = {
+    "text": "n = 0\nwhile True:\n    n += 1\n    print(n)",
+    "long text": "while True: print('x' * 10_000)",
+    "displays": "n = 0\nwhile True:\n    n += 1\n    display(n)",
+    "both outputs": "import sys\nn = 0\nwhile True:\n    n += 1\n    print(n)\n    print(n, file=sys.stderr)",
+}
+
+
+@ours
+@pytest.mark.parametrize("code", FLOODS.values(), ids=FLOODS)
+def test_debug_requests_are_answered_in_a_flood_of_output_that_the_client_does_not_read(start_kernel, code):
+    kernel = start_kernel()
+    client = Client(kernel)
+    client.start()
+    kernel.poller.unregister(kernel.sockets["iopub"])
+    kernel.start(code)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        request = client.send("debugInfo")
+        reply = kernel.take("control", request.is_parent_of, "debug_reply", timeout=15)
+        assert reply.content["success"] is True
+    kernel.kill()
 
 
 # ---------------------------------------------------------------------- without debugpy

@@ -568,8 +568,218 @@ def test_after_cells_and_an_interrupt_of_a_subshell_tracing_works(kernel, subshe
     assert kernel.execute(traced, **on(subshell)).result == "3"
 
 
+def assert_findings(exchange):
+    (shown,) = exchange.of("display_data")
+    assert "[hygiene]" in shown.content["data"]["text/plain"]
+
+
 @ours
-def test_leaks_are_asked_for_in_the_main_shell(kernel, subshell):
-    exchange = kernel.execute("%hygiene leaks", **on(subshell))
-    assert exchange.status == "error" and "main shell" in exchange.content["evalue"]
-    assert kernel.execute("%hygiene leaks").status == "ok"
+def test_leaks_are_asked_for_in_any_shell(kernel, subshell):
+    assert_findings(kernel.execute_ok("%hygiene leaks", **on(subshell)))
+    assert_findings(kernel.execute_ok("%hygiene leaks"))
+    main = kernel.start(WAIT)
+    kernel.wait_for_stream(main, "waiting\n")
+    assert_findings(kernel.execute_ok("%hygiene leaks", **on(subshell)))
+    kernel.execute_ok("go.set()", **on(subshell))
+    assert kernel.collect(main).outputs == ["stdout"]
+
+
+@ours
+def test_leaks_are_not_asked_for_in_a_thread(kernel, subshell):
+    """It would wait on a line that another thread reads."""
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(1) as pool:\n"
+        "    pool.submit(get_ipython().run_line_magic, 'hygiene', 'leaks').result()"
+    )
+    for where in ({}, on(subshell)):
+        assert kernel.execute(code, **where).content["ename"] == "UsageError"
+
+
+# --- what is of each shell alone, and what is not
+
+
+def test_a_thread_sees_the_number_of_the_main_shells_cell(kernel, subshell):
+    kernel.execute_ok("from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(1)")
+    kernel.execute_ok("1", **on(subshell))
+    seen, own = kernel.evaluate(
+        "(pool.submit(lambda: get_ipython().execution_count).result(), get_ipython().execution_count)"
+    )
+    assert seen == own > 1
+    kernel.execute_ok("pool.shutdown()")
+
+
+@ours
+def test_what_observes_the_number_of_cells_hears_of_the_main_shells(kernel, subshell):
+    """In ipykernel of all, for they count together."""
+    kernel.execute_ok(
+        "heard = []\nshell = get_ipython()\n"
+        "hear = lambda change: heard.append(change.new)\nshell.observe(hear, 'execution_count')"
+    )
+    before = kernel.evaluate("shell.execution_count")
+    kernel.execute_ok("1", **on(subshell))
+    kernel.execute_ok("1")
+    assert kernel.evaluate("heard")[-1] == kernel.evaluate("shell.execution_count") > before
+    kernel.execute_ok("shell.unobserve(hear, 'execution_count')\nheard.clear()")
+    kernel.execute_ok("1")
+    assert kernel.evaluate("heard") == []
+    assert kernel.evaluate("'execution_count' in shell.trait_names()") is True
+    assert kernel.evaluate("shell.has_trait('execution_count')") is True
+
+
+@ours
+def test_a_cell_within_a_cell_of_a_subshell_leaves_the_main_shells_input_alone(kernel, subshell):
+    main = kernel.start(f"{WAIT}\nprint(input('main? '))", allow_stdin=True)
+    kernel.wait_for_stream(main, "waiting\n")
+    code = "r = await get_ipython().kernel.do_execute('_x = input(\"inner? \")', False, allow_stdin={allow}); r['status']"
+    refused = kernel.execute(code.format(allow=False), allow_stdin=True, **on(subshell))
+    assert (
+        refused.result == "'error'" and refused.of("error")[0].content["ename"] == "StdinNotImplementedError"
+    )
+    inner = kernel.start(code.format(allow=True), allow_stdin=False, **on(subshell))
+    assert kernel.recv_stdin_request().content["prompt"] == "inner? "
+    kernel.answer_input("x")
+    assert kernel.collect(inner).result == "'ok'"
+    kernel.execute_ok("go.set()", **on(subshell))
+    assert kernel.recv_stdin_request().content["prompt"] == "main? "
+    kernel.answer_input("y")
+    assert kernel.collect(main).stdout == "waiting\nwent on\ny\n"
+
+
+# --- what goes wrong
+
+NO_DESCRIPTORS = """
+import os, resource
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+files = []
+try:
+    while True: files.append(os.open('/dev/null', os.O_RDONLY))
+except OSError: pass
+"""
+AGAIN = "for f in files: os.close(f)\nresource.setrlimit(resource.RLIMIT_NOFILE, limits)"
+
+
+@ours
+def test_without_file_descriptors_no_subshell_is_created_and_the_kernel_goes_on(start_kernel):
+    kernel = start_kernel()
+    kernel.request(
+        "shell", "history_request", REQUESTS["history_request"]
+    )  # what start-up left for later needs files
+    kernel.execute_ok(NO_DESCRIPTORS)
+    for _ in range(2):
+        content = kernel.request("control", "create_subshell_request").content
+        assert content["status"] == "error" and "descriptor" in content["evalue"]
+        assert living(kernel) == []
+    kernel.execute_ok(AGAIN)
+    fresh = create(kernel)
+    assert kernel.execute("6 * 7", **on(fresh)).result == "42"
+
+
+@ours
+def test_without_threads_no_subshell_is_created_and_the_kernel_goes_on(start_kernel):
+    kernel = start_kernel()
+    kernel.execute_ok("import threading; threading.stack_size(1 << 46);")
+    content = kernel.request("control", "create_subshell_request").content
+    assert content["status"] == "error" and "thread" in content["evalue"]
+    assert living(kernel) == []
+    kernel.execute_ok("threading.stack_size(0);")
+    fresh = create(kernel)
+    assert kernel.execute("6 * 7", **on(fresh)).result == "42"
+
+
+@ours
+def test_a_subshell_whose_line_is_cut_answers_all_that_it_was_asked(kernel):
+    gone = create(kernel)
+    cell = kernel.start(WAIT, **on(gone))
+    kernel.wait_for_stream(cell, "waiting\n")
+    behind = [
+        kernel.start("1", **on(gone)),
+        kernel.send("shell", "complete_request", {"code": "a"}, **on(gone)),
+    ]
+    kernel.execute_ok(f"get_ipython().kernel.subshells[{gone!r}].channel.socket.shutdown(2)")
+    assert kernel.collect(cell).content["ename"] == "SubshellError"
+    assert [kernel.collect(request).status for request in behind] == ["error"] * 2
+    assert living(kernel) == []
+    kernel.execute_ok("go.set()")
+    kernel.pump_for(0.2)
+    kernel.unread["iopub"] = [m for m in kernel.unread["iopub"] if not m.answers(cell)]
+
+
+@ours
+def test_an_interpreter_that_dies_answers_for_a_subshell_that_is_being_created(start_kernel):
+    kernel = start_kernel()
+    # the thread that would open it waits for the GIL
+    cell = kernel.start("import os, re\nprint('up', flush=True)\nre.match('(a+)+b', 'a' * 24)\nos._exit(1)")
+    kernel.wait_for_stream(cell, "up\n")
+    asked = [kernel.send("control", "create_subshell_request") for _ in range(3)]
+    kernel.collect(cell)
+    for request in asked:
+        assert kernel.collect(request).status in ("ok", "error")
+    assert living(kernel) == []
+
+
+@ours
+def test_a_comm_message_of_a_deleted_subshell_gets_its_idle(kernel):
+    gone = create(kernel)
+    kernel.execute_ok(COMM)
+    opened = {"comm_id": f"c {gone}", "target_name": "t", "data": {}}
+    kernel.take_until_idle(kernel.send("shell", "comm_open", opened, **on(gone)))
+    code = "import asyncio, time\nawait asyncio.sleep(0)\nprint('up', flush=True)\ntime.sleep(0.5)"
+    cell = kernel.start(code, **on(gone))
+    kernel.wait_for_stream(cell, "up\n")
+    content = {"comm_id": opened["comm_id"], "data": {"n": 1}}
+    message = kernel.send("shell", "comm_msg", content, **on(gone))
+    kernel.request("shell", "kernel_info_request")  # the message has arrived
+    delete(kernel, gone)
+    assert kernel.collect(cell).status == "ok"
+    assert [m.content["data"] for m in kernel.take_until_idle(message) if m.type == "comm_msg"] == [
+        {"echo": {"n": 1}}
+    ]
+
+
+# --- interrupts of several
+
+
+@ours
+def test_an_interrupt_ends_the_cells_of_all_subshells(kernel, subshell):
+    others = [create(kernel) for _ in range(3)]
+    cells = [
+        kernel.start("print('up', flush=True)\nwhile True: pass", **on(each)) for each in (subshell, *others)
+    ]
+    for cell in cells:
+        kernel.wait_for_stream(cell, "up\n")
+    kernel.interrupt_by_message()
+    assert [kernel.collect(cell).content["ename"] for cell in cells] == ["KeyboardInterrupt"] * 4
+    for each in others:
+        delete(kernel, each)
+
+
+@ours
+def test_a_subshell_that_cannot_be_interrupted_keeps_no_other_from_it(kernel, subshell):
+    other = create(kernel)
+    kernel.execute_ok(
+        f"first = get_ipython().kernel.subshells[{subshell!r}]\nfirst.interrupt = lambda n: 1 / 0"
+    )
+    stubborn = kernel.start(WAIT, **on(subshell))
+    kernel.wait_for_stream(stubborn, "waiting\n")
+    cell = kernel.start("print('up', flush=True)\nwhile True: pass", **on(other))
+    kernel.wait_for_stream(cell, "up\n")
+    kernel.interrupt_by_message()
+    ended = kernel.collect(cell)
+    assert ended.content["ename"] == "KeyboardInterrupt"
+    kernel.execute_ok("go.set(); del first.interrupt")
+    assert "ZeroDivisionError" in ended.stderr + kernel.collect(stubborn).stderr
+    delete(kernel, other)
+
+
+@ours
+def test_an_interrupt_ends_a_subshells_cell_that_has_only_just_begun(kernel, subshell):
+    for _ in range(30):
+        cell = kernel.start("while True: pass", **on(subshell))
+        given = kernel.take(
+            "iopub", lambda m, cell=cell: m.answers(cell) and m.type == "execute_input", "execute_input"
+        )
+        kernel.interrupt_by_message()
+        kernel.unread["iopub"].insert(1, given)
+        assert kernel.collect(cell).content["ename"] == "KeyboardInterrupt"

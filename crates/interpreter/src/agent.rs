@@ -58,6 +58,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "routing.py",
     "running.py",
     "segments.py",
+    "separate.py",
     "serve.py",
     "session.py",
     "shell.py",

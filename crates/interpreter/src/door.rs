@@ -2,8 +2,8 @@
 //!
 //! A small thread of the agent reads messages here, one at a time: give out text, take a line for a subshell, interrupt.
 
-use crate::frame::Frame;
-use bytes::Bytes;
+use crate::line::Ear;
+use crate::line::Line;
 use nix::sys::socket::AddressFamily;
 use nix::sys::socket::ControlMessage;
 use nix::sys::socket::MsgFlags;
@@ -15,14 +15,12 @@ use std::io;
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
-use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
 
 /// Gives out text that was printed without a line end.
 const FLUSH: &[u8] = b"f";
-/// Interrupts what subshells run.
-const INTERRUPT: &[u8] = b"i";
+/// Before the number of a request and the id of the subshell that has it: interrupts it.
+const INTERRUPT: char = 'i';
 /// Says where the main thread is.
 const WHERE: &[u8] = b"w";
 /// Ends the cleanup step in hand.
@@ -54,8 +52,8 @@ impl Door {
         }
     }
 
-    pub(crate) fn interrupt_subshells(&self) {
-        self.say(INTERRUPT);
+    pub(crate) fn interrupt_subshell(&self, id: &str, number: u64) {
+        self.say(format!("{INTERRUPT}{number} {id}").as_bytes());
     }
 
     pub(crate) fn ask_where(&self) {
@@ -94,40 +92,13 @@ impl Door {
         if result == 0 { count } else { 0 }
     }
 
-    /// Opens a line for the subshell `id`.
-    pub(crate) fn open_line(&self, id: &str) -> io::Result<Line> {
+    /// Opens a line for the subshell `id`; what becomes of it is told to the ear.
+    pub(crate) fn open_line(&self, id: &str, ear: Ear) -> io::Result<Line> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let socket = UnixStream::from_std(ours)?;
         let message = [&[SUBSHELL], id.as_bytes()].concat();
         self.send(&message, &[theirs.as_raw_fd()])?;
-        let (frames, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(write(socket, waiting));
-        Ok(Line(frames))
-    }
-}
-
-/// Requests to one subshell go in here; it answers on the channel. Dropping the line ends the subshell, once it has
-/// taken what was sent.
-#[derive(Debug)]
-pub struct Line(mpsc::UnboundedSender<Vec<Bytes>>);
-
-impl Line {
-    /// Sends a frame.
-    pub fn send(&self, sections: &[Bytes]) {
-        // The other side is gone only when the interpreter is.
-        drop(self.0.send(sections.to_vec()));
-    }
-}
-
-async fn write(mut socket: UnixStream, mut waiting: mpsc::UnboundedReceiver<Vec<Bytes>>) {
-    while let Some(sections) = waiting.recv().await {
-        let head = Frame::head(&sections);
-        for part in std::iter::once(&head).chain(&sections) {
-            if let Err(error) = socket.write_all(part).await {
-                tracing::debug!(%error, "a subshell that is gone");
-                return;
-            }
-        }
+        Ok(Line::new(id.to_owned(), socket, ear))
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::channel::Channel;
 use crate::door::Door;
-use crate::door::Line;
 use crate::exit::Exit;
 use crate::frame::Frame;
+use crate::line::Ear;
+use crate::line::Line;
 use crate::pipe::Pipe;
 use crate::spawn::SpawnError;
 use crate::spawn::Spec;
@@ -78,6 +79,8 @@ pub struct Interpreter {
     debugs: bool,
     pipes: [Pipe; 2],
     ready: VecDeque<Event>,
+    /// What the debugger says keeps no order with the rest, and waits for nothing of it.
+    debugged: VecDeque<Event>,
     /// When text was last looked at, unless a silence or a frame came after it, and the step that followed.
     last_text: Option<Instant>,
     step: Duration,
@@ -124,6 +127,7 @@ impl Interpreter {
             door,
             pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
+            debugged: VecDeque::new(),
             last_text: None,
             step: FIRST_STEP,
             agent_waits: false,
@@ -159,9 +163,9 @@ impl Interpreter {
         self.door.ask_for_text();
     }
 
-    /// Interrupts what subshells run.
-    pub fn interrupt_subshells(&self) {
-        self.door.interrupt_subshells();
+    /// Interrupts the request with this number, which the subshell `id` has.
+    pub fn interrupt_subshell(&self, id: &str, number: u64) {
+        self.door.interrupt_subshell(id, number);
     }
 
     /// Asks where the main thread is; a frame answers, unless the thread holds the GIL.
@@ -174,12 +178,12 @@ impl Interpreter {
         self.door.stop_cleaning();
     }
 
-    /// Opens a line for the subshell `id`, which the agent starts. Call it on the runtime.
+    /// Opens a line for the subshell `id`, which the agent starts; whether it can is told to the ear. Call it on the runtime.
     ///
     /// # Errors
     /// If the operating system refuses, or the agent has not taken anything for long.
-    pub fn open_line(&self, id: &str) -> io::Result<Line> {
-        self.door.open_line(id)
+    pub fn open_line(&self, id: &str, ear: Ear) -> io::Result<Line> {
+        self.door.open_line(id, ear)
     }
 
     /// Ends the interpreter, its group and every orphan that the session left.
@@ -228,7 +232,8 @@ impl Interpreter {
     /// The next thing that happens. Cancel-safe. After [`Event::Exit`] it never returns.
     pub async fn next(&mut self) -> Event {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            let event = self.debugged.pop_front();
+            if let Some(event) = event.or_else(|| self.ready.pop_front()) {
                 return event;
             }
             if self.exit.is_some() {
@@ -249,6 +254,7 @@ impl Interpreter {
             let [out, err] = &self.pipes;
             tokio::select! {
                 biased;
+                () = self.debug.is_ready(), if self.debugs => self.take_debug(),
                 result = self.channel.socket.readable(), if self.channel.open => {
                     drop(result);
                     self.take_channel();
@@ -259,7 +265,6 @@ impl Interpreter {
                 }
                 () = out.readable(), if may_read && out.watch.is_some() => self.take_text(0),
                 () = err.readable(), if may_read && err.watch.is_some() => self.take_text(1),
-                () = self.debug.is_ready(), if self.debugs => self.take_debug(),
                 () = tokio::time::sleep_until(not_before), if !may_read && !self.channel.parser.is_inside() => {}
                 () = tokio::time::sleep_until(end_at.unwrap_or(not_before)), if end_at.is_some() => {
                     self.channel.end_at = None;
@@ -269,7 +274,7 @@ impl Interpreter {
                 () = tokio::time::sleep_until(debug_end.unwrap_or(not_before)), if debug_end.is_some() => {
                     // only now: mostly it is the child that ends, and that says more
                     self.debug.end_at = None;
-                    self.ready.push_back(Event::Debug(None));
+                    self.debugged.push_back(Event::Debug(None));
                 }
                 status = self.child.wait() => {
                     let exit = match status {
@@ -282,6 +287,21 @@ impl Interpreter {
                     self.ready.push_back(Event::Exit(exit));
                 }
             }
+        }
+    }
+
+    /// The next that the debugger says, for while nothing else may be read. Cancel-safe. The end of its channel is left to
+    /// [`Interpreter::next`].
+    pub async fn next_of_debugger(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.debugged.pop_front() {
+                return event;
+            }
+            if self.exit.is_some() || !self.debugs {
+                std::future::pending::<()>().await;
+            }
+            self.debug.is_ready().await;
+            self.take_debug();
         }
     }
 
@@ -317,7 +337,7 @@ impl Interpreter {
     fn take_debug(&mut self) {
         self.debug.write();
         while let Some(frame) = self.debug.read(&mut false) {
-            self.ready.push_back(Event::Debug(Some(frame)));
+            self.debugged.push_back(Event::Debug(Some(frame)));
         }
     }
 

@@ -99,10 +99,10 @@ impl Kernel {
             }
             "parent" => self.text_parent = Some(next()),
             "facts" => self.explained(&next()),
-            "input_request" => self.input_request((envelope.id > 0).then_some(envelope.id), next()),
+            "input_request" => self.input_request(of_subshell(&envelope), next()),
             "elsewhere" => self.move_comm(envelope.id, &envelope.what),
             "where" => self.tell_why_it_goes_on(&envelope.what),
-            "ask" => self.asked(&envelope),
+            "ask" => self.asked(of_subshell(&envelope), &envelope),
             "do" => self.ordered(&envelope),
             "surveyed" => self.surveyed(&next()),
             "stepped" => self.stepped(&next()),
@@ -216,6 +216,11 @@ impl Kernel {
             self.publish_text(stream, text);
         }
     }
+}
+
+/// The request of a subshell that a frame names; the main shell's names none.
+fn of_subshell(envelope: &Envelope) -> Option<u64> {
+    (envelope.id > 0).then_some(envelope.id)
 }
 
 fn no_ipython(executable: &str, error: &str) -> String {

@@ -37,7 +37,7 @@ impl Interrupts {
 }
 
 impl Kernel {
-    /// Interrupts what the interpreter does for us: the main shell, or subshells if that is idle. Nothing happens while
+    /// Interrupts what the interpreter does for us: the main shell, and subshells if that runs no cell. Nothing happens while
     /// all are idle.
     pub(crate) fn interrupt(&mut self) {
         self.forget_question(None);
@@ -49,9 +49,11 @@ impl Kernel {
         }
         let running = self.cell.as_ref().filter(|cell| cell.is_running());
         let running = running.map(|cell| cell.id);
+        if self.cell.is_none() && self.closing.is_none() {
+            self.interrupt_subshells();
+        }
         // A step may run finalisers, which are the person's code.
         if running.is_none() && self.forwarded.is_empty() && !self.cleanup.is_at_work() {
-            self.interrupt_subshells();
             return;
         }
         let Some(interpreter) = &self.interpreter else {

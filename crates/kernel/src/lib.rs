@@ -22,6 +22,7 @@ mod requests;
 mod run;
 mod setup;
 mod stdin;
+mod subshell_life;
 mod subshells;
 mod tell;
 mod text_limit;

@@ -10,7 +10,7 @@ use crate::interrupt::Interrupts;
 use crate::measure::Slot;
 use crate::measure::Usage;
 use crate::stdin::Question;
-use crate::subshells::Subshells;
+use crate::subshell_life::Subshells;
 use crate::text_limit::TextLimits;
 use bytes::Bytes;
 use interpreter::Interpreter;
@@ -170,7 +170,11 @@ impl Kernel {
                     self.pump(&mut inbox).await;
                 }
                 (request, usage) = self.usage.answered() => self.answer_usage(&request, usage),
-                event = next_event(self.interpreter.as_mut()), if !congested => {
+                (id, event) = self.subshells.heard() => {
+                    self.line_said(&id, event);
+                    self.pump(&mut inbox).await;
+                }
+                event = next_event(self.interpreter.as_mut(), congested) => {
                     self.happened(event);
                     self.pump(&mut inbox).await;
                 }
@@ -241,8 +245,10 @@ impl Kernel {
     }
 }
 
-async fn next_event(interpreter: Option<&mut Interpreter>) -> interpreter::Event {
+/// While a client reads too slowly, what the debugger says alone is read.
+async fn next_event(interpreter: Option<&mut Interpreter>, congested: bool) -> interpreter::Event {
     match interpreter {
+        Some(interpreter) if congested => interpreter.next_of_debugger().await,
         Some(interpreter) => interpreter.next().await,
         None => std::future::pending().await,
     }

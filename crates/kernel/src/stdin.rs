@@ -11,7 +11,7 @@ use wire::Incoming;
 /// A question that waits for its answer.
 pub(crate) struct Question {
     /// Number of the request to a subshell that asks; none is the cell in hand.
-    by: Option<u64>,
+    pub(crate) by: Option<u64>,
     msg_id: String,
 }
 
@@ -60,11 +60,16 @@ impl Kernel {
             Bytes::from_static(br#"{"op":"input_reply"}"#),
             reply.content.clone(),
         ];
-        match question.by {
-            Some(id) => self.subshells.send(id, &frame),
+        self.send_to(question.by, &frame);
+    }
+
+    /// Sends a frame to who waits for it: the request `by` of a subshell, or the main shell.
+    pub(crate) fn send_to(&mut self, by: Option<u64>, sections: &[Bytes]) {
+        match by {
+            Some(id) => self.subshells.send(id, sections),
             None => {
                 if let Some(interpreter) = &mut self.interpreter {
-                    interpreter.send(&frame);
+                    interpreter.send(sections);
                 }
             }
         }

@@ -7,7 +7,6 @@
 use crate::Kernel;
 use crate::agent::Envelope;
 use crate::cell::ReplyMetadata;
-use crate::content::DeleteSubshell;
 use crate::content::Execute;
 use crate::death::Life;
 use crate::publish::EMPTY;
@@ -17,6 +16,7 @@ use crate::requests::Extras;
 use crate::requests::MOST_WAITING;
 use crate::requests::is_comm;
 use crate::requests::type_of_reply;
+use crate::subshell_life::Subshells;
 use bytes::Bytes;
 use interpreter::Line;
 use serde_json::json;
@@ -25,50 +25,60 @@ use std::collections::VecDeque;
 use wire::Inbox;
 use wire::Incoming;
 
-/// The subshells there are, oldest first.
-#[derive(Default)]
-pub(crate) struct Subshells(Vec<Subshell>);
-
-struct Subshell {
-    id: String,
+/// A subshell.
+pub(crate) struct Subshell {
+    pub(crate) id: String,
     line: Line,
-    queue: VecDeque<Incoming>,
-    task: Option<Task>,
+    pub(crate) queue: VecDeque<Incoming>,
+    pub(crate) task: Option<Task>,
     /// Comm messages that it takes while an async cell waits.
-    comms: HashMap<u64, Incoming>,
+    pub(crate) comms: HashMap<u64, Incoming>,
     /// It was deleted and finishes what it does.
-    deleted: bool,
+    pub(crate) deleted: bool,
 }
 
 /// The request in a subshell's hand.
-struct Task {
-    number: u64,
-    request: Incoming,
+pub(crate) struct Task {
+    pub(crate) number: u64,
+    pub(crate) request: Incoming,
     /// Of a cell: its content, and when it began.
     cell: Option<(Execute, String)>,
     /// Of a cell: its number.
     count: Option<u64>,
     waits_for_events: bool,
     /// What the agent answered, until it is passed on.
-    answer: Option<Answer>,
+    pub(crate) answer: Option<Answer>,
 }
 
-struct Answer {
+pub(crate) struct Answer {
     envelope: Envelope,
     metadata: Bytes,
     content: Bytes,
     buffers: Vec<Bytes>,
 }
 
+impl Subshell {
+    pub(crate) fn new(id: String, line: Line) -> Self {
+        Self {
+            id,
+            line,
+            queue: VecDeque::new(),
+            task: None,
+            comms: HashMap::new(),
+            deleted: false,
+        }
+    }
+}
+
 impl Subshells {
-    fn find(&mut self, id: &str) -> Option<&mut Subshell> {
-        self.0
+    pub(crate) fn find(&mut self, id: &str) -> Option<&mut Subshell> {
+        self.living
             .iter_mut()
             .find(|subshell| subshell.id == id && !subshell.deleted)
     }
 
     fn with_task(&mut self, number: u64) -> Option<&mut Subshell> {
-        self.0.iter_mut().find(|subshell| {
+        self.living.iter_mut().find(|subshell| {
             subshell
                 .task
                 .as_ref()
@@ -78,7 +88,10 @@ impl Subshells {
 
     /// The request with this number.
     pub(crate) fn request(&self, number: u64) -> Option<&Incoming> {
-        let tasks = self.0.iter().filter_map(|subshell| subshell.task.as_ref());
+        let tasks = self
+            .living
+            .iter()
+            .filter_map(|subshell| subshell.task.as_ref());
         tasks
             .filter(|task| task.number == number)
             .map(|task| &task.request)
@@ -89,7 +102,7 @@ impl Subshells {
     pub(crate) fn have(&self, number: u64) -> bool {
         self.request(number).is_some()
             || self
-                .0
+                .living
                 .iter()
                 .any(|subshell| subshell.comms.contains_key(&number))
     }
@@ -111,76 +124,18 @@ impl Subshells {
 
     /// True while a cell runs in one of them.
     pub(crate) fn run_a_cell(&self) -> bool {
-        self.0
+        self.living
             .iter()
             .filter_map(|subshell| subshell.task.as_ref())
             .any(|task| task.cell.is_some())
     }
 
     pub(crate) fn are_none(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn are_busy(&self) -> bool {
-        self.0.iter().any(|subshell| subshell.task.is_some())
+        self.living.is_empty()
     }
 }
 
 impl Kernel {
-    pub(crate) fn create_subshell(&mut self, request: &Incoming) {
-        let id = wire::new_id();
-        let made = match &self.interpreter {
-            Some(interpreter) => interpreter.open_line(&id).map_err(|error| {
-                format!(
-                    "the interpreter cannot be reached: {error}; try again when its cell is over"
-                )
-            }),
-            None => Err("there is no interpreter".to_owned()),
-        };
-        match made {
-            Ok(line) => {
-                self.counts_cells = true;
-                self.subshells.0.push(Subshell {
-                    id: id.clone(),
-                    line,
-                    queue: VecDeque::new(),
-                    task: None,
-                    comms: HashMap::new(),
-                    deleted: false,
-                });
-                self.answer(request, &json!({"status": "ok", "subshell_id": id}));
-            }
-            Err(why) => self.answer(request, &error("SubshellError", &why)),
-        }
-    }
-
-    pub(crate) fn delete_subshell(&mut self, request: &Incoming) {
-        let id = match serde_json::from_slice::<DeleteSubshell>(&request.content) {
-            Ok(content) => content.subshell_id,
-            Err(problem) => {
-                let text = format!("bad delete_subshell_request: {problem}");
-                self.answer(request, &error("ValueError", &text));
-                return;
-            }
-        };
-        let Some(subshell) = self.subshells.find(&id) else {
-            self.answer(request, &unknown(&id));
-            return;
-        };
-        subshell.deleted = true;
-        let waiting = std::mem::take(&mut subshell.queue);
-        for request in waiting {
-            self.answer(&request, &unknown(&id));
-        }
-        self.answer(request, &json!({"status": "ok"}));
-    }
-
-    pub(crate) fn list_subshells(&self, request: &Incoming) {
-        let living = self.subshells.0.iter().filter(|subshell| !subshell.deleted);
-        let ids: Vec<&str> = living.map(|subshell| subshell.id.as_str()).collect();
-        self.answer(request, &json!({"status": "ok", "subshell_id": ids}));
-    }
-
     /// A shell request whose header names a subshell.
     pub(crate) fn subshell_request(&mut self, id: &str, request: Incoming) {
         let Some(subshell) = self.subshells.find(id) else {
@@ -209,13 +164,13 @@ impl Kernel {
 
     /// Passes on what subshells answered, and gives those that are free their next request.
     pub(crate) async fn pump_subshells(&mut self, inbox: &mut Inbox) {
-        for at in 0..self.subshells.0.len() {
-            let task = self.subshells.0[at].task.as_mut();
+        for at in 0..self.subshells.living.len() {
+            let task = self.subshells.living[at].task.as_mut();
             let Some(answer) = task.and_then(|task| task.answer.take()) else {
                 continue;
             };
             let mut doomed = Vec::new();
-            let cell = self.subshells.0[at]
+            let cell = self.subshells.living[at]
                 .task
                 .as_ref()
                 .and_then(|task| task.cell.as_ref());
@@ -223,14 +178,14 @@ impl Kernel {
                 && cell.is_some_and(|(content, _)| !content.silent && content.stops_on_error())
             {
                 self.let_arrive(inbox).await;
-                let queue = &mut self.subshells.0[at].queue;
+                let queue = &mut self.subshells.living[at].queue;
                 let (cells, others) = std::mem::take(queue)
                     .into_iter()
                     .partition::<Vec<_>, _>(|waits| waits.header.msg_type == "execute_request");
                 *queue = others.into();
                 doomed = cells;
             }
-            if let Some(task) = self.subshells.0[at].task.take() {
+            if let Some(task) = self.subshells.living[at].task.take() {
                 self.forget_question(Some(task.number));
                 self.pass_on(&task, answer);
             }
@@ -240,9 +195,9 @@ impl Kernel {
         }
         self.drop_deleted();
         if matches!(self.life, Life::Ready) {
-            for at in 0..self.subshells.0.len() {
-                while self.subshells.0[at].task.is_none()
-                    && let Some(request) = self.subshells.0[at].queue.pop_front()
+            for at in 0..self.subshells.living.len() {
+                while self.subshells.living[at].task.is_none()
+                    && let Some(request) = self.subshells.living[at].queue.pop_front()
                 {
                     self.begin_in_subshell(at, request);
                 }
@@ -269,7 +224,7 @@ impl Kernel {
             .as_ref()
             .map(|(content, _)| self.number_of_cell(content.stores_history()));
         let frame = sections(number, &request, count);
-        self.subshells.0[at].line.send(&frame);
+        self.subshells.living[at].line.send(&frame);
         self.begin_busy(&request);
         if let Some((content, _)) = &cell {
             match &mut self.cell {
@@ -289,7 +244,7 @@ impl Kernel {
                 );
             }
         }
-        self.subshells.0[at].task = Some(Task {
+        self.subshells.living[at].task = Some(Task {
             number,
             request,
             cell,
@@ -309,7 +264,7 @@ impl Kernel {
     ) {
         let comm = self
             .subshells
-            .0
+            .living
             .iter_mut()
             .find_map(|subshell| subshell.comms.remove(&envelope.id));
         if let Some(comm) = comm {
@@ -330,7 +285,7 @@ impl Kernel {
     /// The agent gave a comm message back: it is for `subshell`, or for the main shell if that is empty.
     pub(crate) fn move_comm(&mut self, number: u64, subshell: &str) {
         let request = self.forwarded.remove(&number).or_else(|| {
-            self.subshells.0.iter_mut().find_map(|subshell| {
+            self.subshells.living.iter_mut().find_map(|subshell| {
                 let task = subshell.task.take_if(|task| task.number == number);
                 task.map(|task| task.request)
                     .or_else(|| subshell.comms.remove(&number))
@@ -378,7 +333,7 @@ impl Kernel {
         }
     }
 
-    fn pass_on(&mut self, task: &Task, answer: Answer) {
+    pub(crate) fn pass_on(&mut self, task: &Task, answer: Answer) {
         self.flush_unfinished_text();
         let Answer {
             envelope,
@@ -401,46 +356,9 @@ impl Kernel {
     }
 
     fn drop_deleted(&mut self) {
-        self.subshells
-            .0
-            .retain(|subshell| !subshell.deleted || subshell.task.is_some());
-    }
-
-    /// Interrupts what subshells run; for when the main shell is idle.
-    pub(crate) fn interrupt_subshells(&mut self) {
-        if self.subshells.are_busy()
-            && let Some(interpreter) = &self.interpreter
-        {
-            self.questions.clear();
-            interpreter.interrupt_subshells();
-        }
-    }
-
-    /// The interpreter is gone, and every subshell with it.
-    pub(crate) fn bury_subshells(&mut self, why: &str) {
-        self.counts_cells = false;
-        for subshell in std::mem::take(&mut self.subshells).0 {
-            let running = subshell.task.map(|task| task.request);
-            for request in running.into_iter().chain(subshell.comms.into_values()) {
-                let is_cell = request.header.msg_type == "execute_request";
-                if is_cell {
-                    self.end_text(&request.origin.header);
-                    self.publish_error(Some(&request.origin.header), "InterpreterDied", why);
-                }
-                if let Some(kind) = type_of_reply(&request) {
-                    let content = if is_cell {
-                        self.bad_cell("InterpreterDied", why)
-                    } else {
-                        error("InterpreterDied", why)
-                    };
-                    self.reply(&request, &kind, &content);
-                }
-                self.idle(&request);
-            }
-            for request in subshell.queue {
-                self.answer(&request, &unknown(&subshell.id));
-            }
-        }
+        self.subshells.living.retain(|subshell| {
+            !subshell.deleted || subshell.task.is_some() || !subshell.comms.is_empty()
+        });
     }
 }
 
@@ -453,6 +371,6 @@ fn sections(number: u64, request: &Incoming, count: Option<u64>) -> Vec<Bytes> {
 }
 
 /// What ipykernel answers to a request for a subshell that it does not have.
-fn unknown(id: &str) -> serde_json::Value {
+pub(crate) fn unknown(id: &str) -> serde_json::Value {
     json!({"status": "error", "ename": "UnknownSubshellError", "evalue": format!("Unknown subshell_id '{id}'"), "traceback": []})
 }

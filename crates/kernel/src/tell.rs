@@ -32,26 +32,26 @@ impl Question {
 }
 
 impl Kernel {
-    /// Takes a question of the cell in hand and lets the cell go on.
-    pub(crate) fn asked(&mut self, envelope: &Envelope) {
+    /// Takes a question of the cell in hand, or of the request `by` of a subshell, and lets that go on.
+    pub(crate) fn asked(&mut self, by: Option<u64>, envelope: &Envelope) {
+        let parent = by
+            .and_then(|number| self.subshells.request(number))
+            .map(|request| request.origin.header.clone())
+            .unwrap_or_default();
         let refused = Question::parse(&envelope.what, &envelope.words)
             .and_then(|question| {
                 if envelope.afterwards {
                     self.answer_later(question)
                 } else {
                     let bundle = self.answer_to(question)?;
-                    self.show_bundle(Bytes::new(), bundle);
+                    self.show_bundle(parent, bundle);
                     Ok(())
                 }
             })
             .err()
             .unwrap_or_default();
-        if let Some(interpreter) = &mut self.interpreter {
-            interpreter.send(&[
-                Bytes::from_static(br#"{"op":"told"}"#),
-                Bytes::from(refused),
-            ]);
-        }
+        let told = Bytes::from_static(br#"{"op":"told"}"#);
+        self.send_to(by, &[told, Bytes::from(refused)]);
     }
 
     fn answer_later(&mut self, question: Question) -> Result<(), String> {

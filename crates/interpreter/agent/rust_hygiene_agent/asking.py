@@ -39,7 +39,9 @@ class Asking:
         return here._input_request(str(prompt), password=True)
 
     def _input_request(self, prompt, password):
-        self.channel.send(self._question(), dumps({"prompt": prompt, "password": password}))
+        self.channel.send(
+            {"op": "input_request", **self._who()}, dumps({"prompt": prompt, "password": password})
+        )
         try:
             sections = self._await("input_reply")
         except KeyboardInterrupt:
@@ -52,15 +54,17 @@ class Asking:
             raise EOFError
         return value
 
-    def _question(self):
-        return {"op": "input_request"}
+    def _who(self):
+        """Which request asks, if it is not the cell of the main shell."""
+        return {}
 
     def ask(self, what, words=(), afterwards=False):
         """Asks the front for something that it publishes itself: now, or with `afterwards` at the end of the cell.
 
         Returns when it has, or has noted it: an empty text, or why it cannot.
         """
-        self.channel.send({"op": "ask", "what": what, "words": list(words), "afterwards": afterwards})
+        question = {"op": "ask", "what": what, "words": list(words), "afterwards": afterwards}
+        self.channel.send({**question, **self._who()})
         return bytes(self._await("told")[0]).decode()
 
     def order(self, what, words=()):

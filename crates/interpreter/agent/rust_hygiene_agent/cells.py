@@ -21,8 +21,6 @@ _clock, _cpu_clock = time.perf_counter, time.process_time
 class Cells:
     """The part of the kernel that runs cells."""
 
-    _drop_interrupt = int  # does nothing; a subshell drops what another thread was to raise in it
-
     def _execute(self, request):
         content = request.message["content"]
         if request.count is not None:
@@ -69,7 +67,11 @@ class Cells:
                 result = shell.run_cell(code, **arguments)
             finally:
                 self.in_user_code = False
-                self._drop_interrupt()
+                try:
+                    drop, self.drop_interrupt = self.drop_interrupt, int
+                    drop()
+                except KeyboardInterrupt:
+                    pass
         except (
             BaseException
         ) as error:  # IPython catches what user code raises: this is a late interrupt or a broken hook
@@ -120,7 +122,11 @@ class Cells:
             failure = error
         finally:
             self.in_user_code = False
-            self._drop_interrupt()
+            try:
+                drop, self.drop_interrupt = self.drop_interrupt, int
+                drop()
+            except KeyboardInterrupt:
+                pass
             self._cell_task = None
         if result is not None:
             self._guarded(shell.events.trigger, "post_execute")
@@ -209,7 +215,11 @@ class Cells:
             return None
         finally:
             self.in_user_code = outer
-            self._drop_interrupt()
+            try:
+                drop, self.drop_interrupt = self.drop_interrupt, int
+                drop()
+            except KeyboardInterrupt:
+                pass
 
     def settle(self):
         """Does what start-up left for later; once, in the first idle moment or when something needs it."""

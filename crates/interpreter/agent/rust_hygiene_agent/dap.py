@@ -1,12 +1,12 @@
 """The Debug Adapter Protocol over TCP: a conversation with debugpy's adapter.
 
-One thread uses it; `ask_later` alone may be called from another. Events are handed on as they come, also while an answer is awaited.
+One thread uses it. Events are handed on as they come, also while an answer is awaited; and so is what others have left at the bell.
 """
 
 import json
+import os
 import select
 import socket
-import threading
 import time
 
 # Numbers of our own requests, beside those of the client, which begin at small ones.
@@ -16,6 +16,53 @@ _PATIENCE_S = 30.0  # to connect
 
 class Disconnected(Exception):
     """The adapter is gone."""
+
+
+def readable(sources, patience=None):
+    """Those of the sources that can be read; waits for one, if need be only for some seconds."""
+    poll = select.poll()
+    for each in sources:
+        poll.register(each, select.POLLIN)
+    ready = {fd for fd, _ in poll.poll(None if patience is None else max(patience, 0) * 1000)}
+    return [each for each in sources if each.fileno() in ready]
+
+
+class Bell:
+    """Wakes the thread that converses. Whoever rings takes no lock and never waits: a signal handler may, within another."""
+
+    def __init__(self):
+        self._left = []
+        self._hang_up()
+
+    def _hang_up(self):
+        self._read, self._write = os.pipe()
+        for fd in (self._read, self._write):
+            os.set_blocking(fd, False)
+
+    def fileno(self):
+        """What to wait for."""
+        return self._read
+
+    def ring(self, thing):
+        """Leaves something for the thread that converses."""
+        self._left.append(thing)
+        try:
+            os.write(self._write, b"!")
+        except OSError:
+            pass  # so many have rung that it cannot be overheard
+
+    def answer(self):
+        """What was left."""
+        try:
+            os.read(self._read, 1 << 16)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._hang_up()  # a cell has closed it
+        left = []
+        while self._left:
+            left.append(self._left.pop())
+        return left
 
 
 def _connect(address):
@@ -49,14 +96,15 @@ class Bystander:
 class Adapter:
     """A connection to the adapter."""
 
-    def __init__(self, address, on_event):
+    def __init__(self, address, on_event, bell, on_bell):
         self.socket = _connect(address)
         self._on_event = on_event
+        self._bell = bell
+        self._on_bell = on_bell
         self._received = bytearray()
         self._answers = {}  # number of a request that was sent: its answer, or None
         self._callbacks = {}
         self._last = _OWN
-        self._writing = threading.Lock()
 
     def wait_for_end(self, patience):
         """Waits until the adapter closes the connection."""
@@ -108,17 +156,20 @@ class Adapter:
     def _write(self, message):
         body = json.dumps(message, allow_nan=False).encode()
         try:
-            with self._writing:
-                self.socket.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            self.socket.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         except OSError as error:
             raise Disconnected(f"debugpy's adapter takes no requests: {error}") from error
 
     # ------------------------------------------------------------------ what comes
 
     def receive(self, patience=None):
-        """Waits for bytes and hands on the messages that they make whole."""
+        """Waits for bytes and hands on the messages that they make whole, or for the bell."""
+        ready = readable([self._bell, self.socket], patience)
+        if self._bell in ready:
+            self._on_bell()
+            return
         try:
-            if patience is not None and not select.select([self.socket], [], [], max(patience, 0))[0]:
+            if not ready:
                 raise OSError("it does not answer")
             piece = self.socket.recv(1 << 16)
         except OSError as error:

@@ -3,12 +3,11 @@
 import logging
 import os
 import sys
-import threading
 import time
 from importlib.util import find_spec
 
 from .compiler import cell_folder
-from .dap import Adapter, Bystander, Disconnected
+from .dap import Adapter, Bell, Bystander, Disconnected
 from .replies import text_of
 
 log = logging.getLogger("rust_hygiene")
@@ -30,8 +29,10 @@ class DebugSession:
         self._publish = publish
         self._address = None  # of the adapter, once debugpy listens
         self._bystander = None  # from the first session on
+        self._bell = Bell()
         self.adapter = None  # the connection, while a session lasts
         self._initialized = False
+        self._is_attached = False
         self._breakpoints = {}  # path: what the client asked for, and where debugpy put them
         self._stopped = set()
         self._variables = None
@@ -44,33 +45,38 @@ class DebugSession:
 
     # ------------------------------------------------------------------ interrupts
 
-    def interrupted(self, frame):
-        """An interrupt is about to be raised in this frame of the main thread. Called by its signal handler.
+    def interrupted(self, thread, frame):
+        """An interrupt is about to be raised in this thread, which is in this frame. Called by signal handlers, and by other threads.
 
         Raised where debugpy lets the thread stand it ends the cell, but then debugpy believes that the thread still stands, and Python
         has dropped its trace function. Both are put right.
         """
         if self.adapter is not None and _stands(frame):
-            trace = sys.gettrace()
-            try:
-                # any answer will do to call our thread
-                self.adapter.ask_later(self.adapter.own("threads"), lambda reply: self._put_right(trace))
-            except Disconnected:
-                pass  # our thread sees it too
+            self._bell.ring(thread)
 
-    def _put_right(self, trace):
-        main = threading.main_thread().ident
+    def trace(self):
+        """Lets the calling thread, which begins with a request, be traced again: an interrupt that finds it in debugpy's code ends that."""
+        if self._is_attached and sys.gettrace() is None:
+            debugger = _tracing_debugger()
+            if debugger is not None:
+                debugger.enable_tracing()
+
+    def _put_right(self):
+        """For all who rang: waits until their threads are out of debugpy's code."""
+        threads = set(self._bell.answer())
+        if not threads:
+            return
         end = time.monotonic() + _UNWIND_S
-        while _stands(sys._current_frames().get(main)) and time.monotonic() < end:
+        while (
+            any(_stands(sys._current_frames().get(thread)) for thread in threads) and time.monotonic() < end
+        ):
             time.sleep(0.001)
         self._stopped = set()
         # Within debugpy: its adapter would wait for a thread that really goes on.
-        import pydevd_tracing
         from _pydevd_bundle.pydevd_api import PyDevdAPI
 
         PyDevdAPI().request_resume_thread("*")
-        if trace is not None:
-            pydevd_tracing.set_trace_to_threads(trace, thread_idents=[main], create_dummy_thread=False)
+        _trace(threads)
 
     # ------------------------------------------------------------------ the session
 
@@ -91,11 +97,19 @@ class DebugSession:
         if self._bystander is None:
             self._bystander = Bystander(self._address)
         self._bystander.drain()
-        self.adapter = Adapter(self._address, self._happened)
+        self.adapter = Adapter(self._address, self._happened, self._bell, self._put_right)
         self._keep_empty_lines()
+
+    @property
+    def sources(self):
+        """Where something may happen that no client has asked for."""
+        return [self._bell] if self.adapter is None else [self._bell, self.adapter.socket]
 
     def take_events(self):
         """Takes what the adapter says unasked."""
+        if self.adapter is None:
+            self._bell.answer()  # of a session that is over
+            return
         try:
             self.adapter.receive()
         except Disconnected as error:
@@ -109,6 +123,7 @@ class DebugSession:
             return
         self.adapter.close()
         self.adapter = None
+        self._is_attached = False
         self._breakpoints = {}
         self._stopped = set()
         if self._removed is not None:
@@ -176,6 +191,25 @@ def _debugpy_runs():
     from _pydevd_bundle.pydevd_constants import get_global_debugger
 
     return get_global_debugger() is not None
+
+
+def _trace(threads):
+    """Gives threads their trace function back, if this Python needs one for debugging."""
+    debugger = _tracing_debugger()
+    if debugger is None:
+        return
+    import pydevd_tracing
+
+    trace = debugger.trace_dispatch if debugger.frame_eval_func is None else debugger.dummy_trace_dispatch
+    alive = threads & set(sys._current_frames())
+    pydevd_tracing.set_trace_to_threads(trace, thread_idents=alive, create_dummy_thread=False)
+
+
+def _tracing_debugger():
+    """debugpy's, if it is there and uses trace functions."""
+    from _pydevd_bundle.pydevd_constants import PYDEVD_USE_SYS_MONITORING, get_global_debugger
+
+    return None if PYDEVD_USE_SYS_MONITORING else get_global_debugger()
 
 
 def _stop_tracing():

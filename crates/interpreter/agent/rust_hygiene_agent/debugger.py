@@ -95,7 +95,9 @@ class Debugger(DebugSession):
             self.adapter.receive(end - time.monotonic())
         if self._initialized:
             self.adapter.ask(self.adapter.own("configurationDone"))
-        return self.adapter.answer(message)
+        reply = self.adapter.answer(message)
+        self._is_attached = self._is_attached or bool(reply.get("success"))
+        return reply
 
     def _do_configurationDone(self, message, arguments):
         if self.adapter is None:

@@ -5,7 +5,6 @@ an answer gets out. debugpy is told to leave it alone, for it must go on when al
 """
 
 import json
-import select
 import threading
 
 from .frames import ChannelClosed, Frames, dumps
@@ -42,15 +41,15 @@ class DebugChannel(Frames):
 
 
 def _serve(kernel, fd):
+    from .dap import readable
     from .debugger import Debugger
 
     front = DebugChannel(fd)
     debugger = kernel.debugger = Debugger(kernel, lambda event: front.send({"op": "event"}, event))
     try:
         while True:
-            waiting = [front.socket] if debugger.adapter is None else [debugger.adapter.socket, front.socket]
-            ready = [front.socket] if front.has_pending else _readable(waiting)
-            if ready[0] is not front.socket:  # first what has happened, then the questions about it
+            ready = [] if front.has_pending else readable([*debugger.sources, front.socket])
+            if ready and ready[0] is not front.socket:  # first what has happened, then the questions about it
                 debugger.take_events()
                 continue
             envelope, sections = front.receive()
@@ -66,12 +65,3 @@ def _answer(debugger, content):
     except (ValueError, RecursionError):
         message = None
     return debugger.answer(message)
-
-
-def _readable(sockets):
-    """Those of the sockets that can be read; waits for one."""
-    poll = select.poll()
-    for each in sockets:
-        poll.register(each, select.POLLIN)
-    ready = {fd for fd, _ in poll.poll()}
-    return [each for each in sockets if each.fileno() in ready]

@@ -25,7 +25,7 @@ def open_door(fd, debug_fd, kernel):
     asked = {
         b"f": _flush,
         b"s": _open_subshell,
-        b"i": _interrupt_subshells,
+        b"i": _interrupt_subshell,
         b"w": _say_where,
         b"c": _stop_cleaning,
     }
@@ -70,15 +70,23 @@ def _flush(kernel, _, fds):
 
 
 def _open_subshell(kernel, subshell_id, fds):
-    from .subshells import open_subshell
+    if not fds:
+        return  # this process may open no more of them; the front sees that the line is cut
+    try:
+        from .subshells import open_subshell
 
-    open_subshell(kernel, subshell_id, fds[0])
+        open_subshell(kernel, subshell_id, fds[0])
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}"[:1000]
+        os.write(fds[0], text.encode("utf-8", "backslashreplace"))
+        os.close(fds[0])
 
 
-def _interrupt_subshells(kernel, _, fds):
-    from .subshells import interrupt_subshells
+def _interrupt_subshell(kernel, message, fds):
+    from .subshells import interrupt_subshell
 
-    interrupt_subshells(kernel)
+    number, subshell_id = message.split(" ")
+    interrupt_subshell(kernel, subshell_id, int(number))
 
 
 def _stop_cleaning(kernel, _, fds):

@@ -161,17 +161,17 @@ class Facade(PassesFor):
         cell_id=None,
     ):
         """Runs code as a cell within the one in hand; returns what an `execute_reply` would hold."""
-        shell, outer = self.shell, self._allow_stdin
-        arguments = self._run_arguments(silent, store_history, cell_id, cell_meta)
-        self._allow_stdin = allow_stdin
+        here, shell = self.here, self.shell  # a subshell's cell has an input of its own
+        arguments = here._run_arguments(silent, store_history, cell_id, cell_meta)
+        outer, here._allow_stdin = here._allow_stdin, allow_stdin
         try:
-            if self._is_async(code):
-                result = await shell.run_cell_async(code, **self._transformed(code), **arguments)
+            if here._is_async(code):
+                result = await shell.run_cell_async(code, **here._transformed(code), **arguments)
             else:
                 result = shell.run_cell(code, **arguments)
         finally:
-            self._allow_stdin = outer
-        return self._content_of_reply(error_of(result), user_expressions)
+            here._allow_stdin = outer
+        return here._content_of_reply(error_of(result), user_expressions)
 
     def do_shutdown(self, restart):
         """Ends the kernel after the cell in hand."""

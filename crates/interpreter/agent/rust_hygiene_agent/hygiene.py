@@ -5,6 +5,7 @@ A command is a line of `COMMANDS`. Most only ask the front, which knows the answ
 as it would without it.
 """
 
+import threading
 from collections import namedtuple
 
 from IPython.core.error import UsageError
@@ -45,6 +46,8 @@ def asks(what):
 
     def run(shell, words, afterwards):
         here = shell.kernel.here
+        if threading.get_ident() != here.thread.ident:
+            raise UsageError(f"%{MAGIC} answers in a cell, not in a thread that a cell has started.")
         if afterwards and here is not shell.kernel:
             raise UsageError(f"%%{MAGIC} has no answer here: cells of subshells are not measured.")
         error = here.ask(what, words, afterwards)

@@ -3,6 +3,7 @@
 import _thread
 import os
 import signal
+import threading
 import time
 
 from IPython.core.events import EventManager
@@ -13,11 +14,20 @@ _AGAIN = 0.001
 # Code that is not known to run the person's is interrupted all the same after this many seconds: it may be theirs too.
 PATIENCE = 0.2
 
+_MAIN = threading.main_thread().ident
 _clock, _sleep, _kill, _pid = time.monotonic, time.sleep, os.kill, os.getpid
 
 
 class Interrupts:
-    """The part of the kernel that ends cells. `in_user_code` is true while an interrupt may raise."""
+    """The part of the kernel that ends cells. `in_user_code` is true while an interrupt may raise.
+
+    Whoever sets it to false calls `drop_interrupt` and catches what that raises. It does nothing, unless another thread has asked Python to
+    raise an interrupt in a subshell: perhaps that has not happened yet, and it must happen there. (To take it back would leave a mark in
+    Python up to 3.12 that something is to be raised, which slows it down, and with which traced functions hang in 3.11.) It is C code,
+    called in place: a function of ours would be traced.
+    """
+
+    drop_interrupt = int
 
     def _init_interrupts(self):
         self.interrupts = 0
@@ -34,7 +44,7 @@ class Interrupts:
             return
         if self.in_user_code:
             if self.debugger is not None:
-                self.debugger.interrupted(frame)
+                self.debugger.interrupted(_MAIN, frame)
             in_user_code = runs_user_code(frame)
             if self._cell_task is not None:
                 task = None if in_user_code else self._cell_task

@@ -46,6 +46,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self.facts = None
         self.log = logging.getLogger("IPKernelApp")
         self._allow_stdin = False
+        self.thread = threading.main_thread()
         self.subshells = {}
         self._raw_headers = {}
         self._backlog = []
@@ -241,6 +242,8 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
     def handle(self, request):
         """Answers one request with exactly one reply."""
         kind = request.type
+        if self.debugger is not None:
+            self.debugger.trace()
         self._interrupt_pending = self._interrupt_pending and kind == "execute_request"
         if kind == "execute_request":
             self._execute(request)
@@ -270,4 +273,8 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
             return answer(content)
         finally:
             self.in_user_code = self._cell_task is not None
-            self._drop_interrupt()
+            try:
+                drop, self.drop_interrupt = self.drop_interrupt, int
+                drop()
+            except KeyboardInterrupt:
+                pass

@@ -6,65 +6,33 @@ requests from a line of its own and answers on the common channel. What it print
 
 import ctypes
 import functools
+import logging
 import os
 import select
+import socket
 import sys
 import threading
 import time
 
 from .channel import _exit
+from .debugging import leave_alone
 from .frames import ChannelClosed, Frames
 from .interrupts import PATIENCE, runs_user_code
 from .kernel import IPythonKernel
+from .replies import text_of
+from .separate import begin, separate
 from .serve import Server
 
-_MISSING = object()
+log = logging.getLogger("rust_hygiene")
+
 _MAIN = threading.main_thread().ident
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _INTERRUPT = ctypes.py_object(KeyboardInterrupt)
 _NOT_YET = 0.005  # seconds until the next attempt to interrupt a thread that is sending
 
 
-class PerThread:
-    """An attribute of which each subshell has its own value: what a cell leaves for the end of itself."""
-
-    def __init__(self, name, default):
-        self._name = name
-        self._default = default
-        self.of_main = {}
-        self._local = threading.local()
-
-    def __get__(self, owner, cls=None):
-        if owner is None:
-            return self
-        values = self._values()
-        if id(owner) not in values:
-            values[id(owner)] = self._default()
-        return values[id(owner)]
-
-    def __set__(self, owner, value):
-        self._values()[id(owner)] = value
-
-    def _values(self):
-        if threading.get_ident() == _MAIN:
-            return self.of_main
-        return self._local.__dict__.setdefault("values", {})
-
-
-def separate(owner, **defaults):
-    """Makes attributes of `owner` separate ones for each thread; the main thread keeps what they are now."""
-    for name, default in defaults.items():
-        if isinstance(vars(type(owner)).get(name), PerThread):
-            return  # by an earlier subshell
-        now = getattr(owner, name, _MISSING)
-        attribute = PerThread(name, default)
-        if now is not _MISSING:
-            attribute.of_main[id(owner)] = now
-        setattr(type(owner), name, attribute)
-
-
 class Line(Frames):
-    """Requests come down its socket; everything is sent on the main channel."""
+    """Requests come down its socket; everything is sent on the main channel, but for the subshell's own begin and end."""
 
     def __init__(self, fd, channel):
         super().__init__(fd)
@@ -107,6 +75,18 @@ class Line(Frames):
             return True
         return any(event & (select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
 
+    def say(self, text):
+        """Tells the front that the subshell is there (`+`), or why it ends."""
+        try:
+            self.socket.send(text, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            pass  # it has been deleted meanwhile
+
+    def abandon(self):
+        """Gives the descriptor back."""
+        self.channel.lines.remove(self)
+        return self.socket.detach()
+
     def close(self):
         """The subshell is gone."""
         self.channel.lines.remove(self)
@@ -131,8 +111,8 @@ class Subshell(IPythonKernel):
         self._init_interrupts()
         self._handling = False
         self.raw_parent = None
-        self._request = None
-        self._interrupted = False
+        self._begun = 0  # number of the request in hand, or of the last one
+        self._interrupts_for = {}  # number of a request: it is to be interrupted, and nobody has done so yet
         self.thread = threading.Thread(target=self._run, name=f"subshell-{subshell_id}", daemon=True)
 
     def __getattr__(self, name):
@@ -144,10 +124,15 @@ class Subshell(IPythonKernel):
         return self._kernel.comm_manager
 
     def _run(self):
+        begin()
         try:
+            self.channel.say(b"+")
             self.server.serve()
         except ChannelClosed:
             _exit(0)  # the front is gone
+        except BaseException as error:
+            log.warning("a subshell has ended", exc_info=True)
+            self.channel.say(reason(error))
         finally:
             if self.server.loop is not None:
                 self.server.loop.close()
@@ -177,31 +162,21 @@ class Subshell(IPythonKernel):
         if parent["msg_type"] == "execute_request" and self._kernel.raw_parent is None:
             self.shell._parent_of_last_cell = parent
 
-    def _execute(self, request):
-        self._request = request.id
-        self._settle_interrupt()
-        super()._execute(request)
-        self._settle_interrupt()
+    def take(self, envelope, sections):
+        """Does what one frame asks for."""
+        if envelope["op"] == "request" and self._cell_task is None:
+            self._interrupts_for.pop(self._begun, None)  # it came too late
+            self._begun = envelope["id"]
+        super().take(envelope, sections)
 
-    def _settle_interrupt(self):
-        """After an interrupt: nothing is left to be raised.
+    def _enter_user_code(self):
+        self.in_user_code = True
+        if self._interrupts_for.pop(self._begun, False):
+            self.interrupts += 1
+            raise KeyboardInterrupt
 
-        Up to CPython 3.12 dropping an exception that another thread was to raise leaves a mark that something waits, which slows
-        the interpreter down and makes tracing hang in 3.11. Only an exception that arrives takes the mark away.
-        """
-        if not self._interrupted or self.in_user_code:
-            return
-        self._interrupted = False
-        self._drop_interrupt = int
-        try:
-            _raise_in_thread(ctypes.c_ulong(self.thread.ident), _INTERRUPT)
-            for _ in range(1000):
-                pass
-        except KeyboardInterrupt:
-            pass
-
-    def _question(self):
-        return {"op": "input_request", "id": self._request}
+    def _who(self):
+        return {"id": self._begun}
 
     def idle_work(self):
         """The main thread's, in its own idle time."""
@@ -212,38 +187,65 @@ class Subshell(IPythonKernel):
 
     # ------------------------------------------------------------------ interrupts
 
-    def interrupt(self):
-        """Ends the cell in hand. Called by another thread: a signal reaches only the main one.
+    def interrupt(self, number):
+        """Ends the request with this number, be it in hand or still on its way here. Called by another thread: a signal reaches only
+        the main one.
+        """
+        self._interrupts_for[number] = True
+        overdue_at = time.monotonic() + PATIENCE
+        if self._try_to_interrupt(number, overdue_at):
+            return
+
+        def go_on():
+            while not self._try_to_interrupt(number, overdue_at):
+                time.sleep(_NOT_YET)
+
+        # Not here: others have to be interrupted, and this one may take as long as the front does not take what is being sent.
+        thread = threading.Thread(target=go_on, name="interrupts a subshell", daemon=True)
+        leave_alone(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            go_on()
+
+    def _try_to_interrupt(self, number, overdue_at):
+        """False if it is to be tried again.
 
         An exception is raised in the thread with its next step in Python, so not while it waits in C code.
         """
+        if self._begun != number or not self.in_user_code:
+            return True  # it is over, or will see for itself when it begins
         ident = self.thread.ident
         thread, line, sending = ctypes.c_ulong(ident), self.channel, self.channel.channel
-        # C code all through: what was to be raised is not raised on the way to it
-        drop = functools.partial(_raise_in_thread, thread, None)
-        overdue_at = time.monotonic() + PATIENCE
-        while self.in_user_code:
-            task, frame = self._cell_task, sys._current_frames().get(ident)
-            in_persons_code = frame is not None and runs_user_code(frame)
-            del frame
-            if task is not None and not in_persons_code:
+        raise_there = functools.partial(_raise_in_thread, thread, _INTERRUPT)
+        task, frame = self._cell_task, sys._current_frames().get(ident)
+        in_persons_code = frame is not None and runs_user_code(frame)
+        if task is not None and not in_persons_code:
+            if self._interrupts_for.pop(number, False):
                 self.interrupts += 1
                 self.cancelled_by_interrupt = True
                 self.server.loop.call_soon_threadsafe(task.cancel)
-                return
-            # From the look to the call no other thread runs: Python switches threads where functions begin and loops turn.
-            # So it is not raised where a frame is being sent, nor after the cell, which drops what has not been raised.
-            may_raise = in_persons_code or time.monotonic() > overdue_at
-            if may_raise and self.in_user_code and sending.sender != ident and not line.reading:
-                self._drop_interrupt, self._interrupted = drop, True
-                _raise_in_thread(thread, _INTERRUPT)
-                self.interrupts += 1
-                return
-            time.sleep(_NOT_YET)
+            return True
+        if not in_persons_code and time.monotonic() < overdue_at:
+            return False
+        if self._kernel.debugger is not None:
+            self._kernel.debugger.interrupted(ident, frame)
+        del frame
+        if not self._interrupts_for.pop(number, False):
+            return True  # it has seen for itself
+        # From the look to the call no other thread runs: Python switches threads where functions begin and loops turn.
+        # So it is not raised where a frame is being sent, nor after the cell.
+        if self.in_user_code and self._begun == number and sending.sender != ident and not line.reading:
+            self.drop_interrupt = raise_there
+            raise_there()
+            self.interrupts += 1
+            return True
+        self._interrupts_for[number] = True
+        return False
 
 
 def open_subshell(kernel, subshell_id, fd):
-    """Starts a subshell that takes its requests from the descriptor."""
+    """Starts a subshell that takes its requests from the descriptor, which after an error is the caller's again."""
     if not kernel.subshells:
         kernel.be_careful()
         shell = kernel.shell
@@ -256,13 +258,24 @@ def open_subshell(kernel, subshell_id, fd):
         separate(shell.displayhook, msg=lambda: None, exec_result=lambda: None)
         separate(shell.payload_manager, _payload=list)
     subshell = kernel.subshells[subshell_id] = Subshell(kernel, subshell_id, fd)
-    subshell.thread.start()  # only now: it takes itself out at its end
+    try:
+        subshell.thread.start()  # only now: it takes itself out at its end
+    except BaseException:
+        del kernel.subshells[subshell_id]
+        subshell.channel.abandon()
+        raise
 
 
-def interrupt_subshells(kernel):
-    """Ends the cells that they run."""
-    for subshell in list(kernel.subshells.values()):
-        subshell.interrupt()
+def interrupt_subshell(kernel, subshell_id, number):
+    """Ends the request with this number, which the front gave to a subshell."""
+    subshell = kernel.subshells.get(subshell_id)
+    if subshell is not None:
+        subshell.interrupt(number)
+
+
+def reason(error):
+    """What the front is told of an error: text of one short message."""
+    return f"{type(error).__name__}: {text_of(error)}"[:1000].encode("utf-8", "backslashreplace")
 
 
 def describe(kernel):

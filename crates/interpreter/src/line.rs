@@ -1,0 +1,143 @@
+//! A line: how requests reach one subshell. It answers on the channel; on the line it says only that it is there, or why not.
+
+use crate::frame::Frame;
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::mpsc;
+
+/// What a subshell says first, once it takes requests.
+const OPEN: u8 = b'+';
+/// A line that ends without a reason may be the first that is seen of the interpreter's end, which says more.
+const PARTING: Duration = Duration::from_millis(500);
+/// More of the reason for its end is not kept, bytes.
+const LONGEST: usize = 4096;
+
+/// Requests to one subshell go in here. Dropping the line ends the subshell, once it has taken what was sent.
+#[derive(Debug)]
+pub struct Line(mpsc::UnboundedSender<Vec<Bytes>>);
+
+/// What became of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LineEvent {
+    /// The subshell takes requests.
+    Open,
+    /// The subshell has ended unasked, or could not begin. The text says why, if it could.
+    Ended(String),
+}
+
+/// Where the events of lines go, each with the id of its subshell.
+pub type Ear = mpsc::UnboundedSender<(String, LineEvent)>;
+
+impl Line {
+    /// Serves our end of a socketpair. Call it on the runtime.
+    pub(crate) fn new(id: String, socket: UnixStream, ear: Ear) -> Self {
+        let (frames, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(serve(id, socket, waiting, ear));
+        Self(frames)
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, sections: &[Bytes]) {
+        // The other side is gone only when the subshell is, and that is an event.
+        drop(self.0.send(sections.to_vec()));
+    }
+}
+
+async fn serve(
+    id: String,
+    socket: UnixStream,
+    waiting: mpsc::UnboundedReceiver<Vec<Bytes>>,
+    ear: Ear,
+) {
+    let (from, to) = socket.into_split();
+    // Nobody listens any more at the end of the kernel only.
+    let tell = |event| drop(ear.send((id.clone(), event)));
+    tokio::select! {
+        () = write(to, waiting) => {} // the front has dropped the line
+        why = listen(from, || tell(LineEvent::Open)) => tell(LineEvent::Ended(why)),
+    }
+}
+
+async fn write(mut socket: OwnedWriteHalf, mut waiting: mpsc::UnboundedReceiver<Vec<Bytes>>) {
+    while let Some(sections) = waiting.recv().await {
+        let head = Frame::head(&sections);
+        for part in std::iter::once(&head).chain(&sections) {
+            if let Err(error) = socket.write_all(part).await {
+                tracing::debug!(%error, "a subshell that is gone");
+                return std::future::pending().await; // `listen` sees it too, and may learn why
+            }
+        }
+    }
+}
+
+/// Returns at the end of the line with what was said before it.
+async fn listen(mut socket: OwnedReadHalf, opened: impl Fn()) -> String {
+    let mut said = Vec::new();
+    let mut is_open = false;
+    let mut buffer = [0; 1024];
+    while let Ok(count @ 1..) = socket.read(&mut buffer).await {
+        let mut text = &buffer[..count];
+        if !is_open && text[0] == OPEN {
+            is_open = true;
+            opened();
+            text = &text[1..];
+        }
+        let room = LONGEST - said.len();
+        said.extend_from_slice(&text[..text.len().min(room)]);
+    }
+    if said.is_empty() {
+        tokio::time::sleep(PARTING).await;
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as Blocking;
+
+    async fn events(said: &[u8]) -> Vec<LineEvent> {
+        let (ours, mut theirs) = Blocking::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (ear, mut heard) = mpsc::unbounded_channel();
+        let _line = Line::new("a".to_owned(), UnixStream::from_std(ours).unwrap(), ear);
+        theirs.write_all(said).unwrap();
+        drop(theirs);
+        let mut events = Vec::new();
+        while let Some((id, event)) = heard.recv().await {
+            assert_eq!(id, "a");
+            events.push(event);
+        }
+        events
+    }
+
+    #[tokio::test]
+    async fn a_line_says_that_it_is_open_and_why_it_ends() {
+        let ended = |why: &str| LineEvent::Ended(why.to_owned());
+        assert_eq!(events(b"").await, [ended("")]);
+        assert_eq!(events(b"no thread").await, [ended("no thread")]);
+        assert_eq!(events(b"+").await, [LineEvent::Open, ended("")]);
+        assert_eq!(events(b"+why").await, [LineEvent::Open, ended("why")]);
+        assert_eq!(events(&[b'x'; 9000]).await, [ended(&"x".repeat(LONGEST))]);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_dropped_says_nothing() {
+        let (ours, theirs) = Blocking::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (ear, mut heard) = mpsc::unbounded_channel();
+        drop(Line::new(
+            "a".to_owned(),
+            UnixStream::from_std(ours).unwrap(),
+            ear,
+        ));
+        assert_eq!(heard.recv().await, None);
+        drop(theirs);
+    }
+}
