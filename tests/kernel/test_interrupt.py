@@ -253,6 +253,24 @@ def test_interrupts_around_the_end_of_a_cell_leave_no_request_unanswered(kernel)
     assert_alive(kernel)
 
 
+FINALISERS = """
+class Thing:
+    def __del__(self):
+        for _ in range(100): pass
+while True:
+    Thing()
+    for _ in range(100): pass
+"""
+
+
+@ours
+def test_an_interrupt_that_finds_a_finaliser_ends_the_cell_all_the_same(kernel):
+    """Python would print it and go on."""
+    for _ in range(10):
+        exchange = run_and_interrupt(kernel, FINALISERS, "message")
+        assert (exchange.content["ename"], exchange.stderr) == ("KeyboardInterrupt", "")
+
+
 @ours
 def test_an_interrupt_of_an_idle_kernel_does_not_hit_the_next_cell(kernel):
     for number in range(100):

@@ -596,6 +596,11 @@ def test_leaks_are_not_asked_for_in_a_thread(kernel, subshell):
         assert kernel.execute(code, **where).content["ename"] == "UsageError"
 
 
+def test_what_a_subshells_shell_command_prints_is_its_own_and_nothing_empty(kernel, subshell):
+    exchange = kernel.execute_ok("!echo one; sleep 0.1; echo two\nprint('', end='')", **on(subshell))
+    assert exchange.stdout.split() == ["one", "two"]
+
+
 # --- what is of each shell alone, and what is not
 
 

@@ -101,9 +101,9 @@ def runs_user_code(frame):
     """True if what is interrupted was called by the person's code, or by something that cares for its exceptions.
 
     Anywhere else - in IPython's steps from one to the next, or in asyncio's loop - an exception would leave a lock taken, a
-    coroutine that is never awaited, or a broken loop.
+    coroutine that is never awaited, or a broken loop; in a finaliser Python would print and drop it.
     """
-    while (frame := frame.f_back) is not None:
+    while frame.f_code.co_name != "__del__" and (frame := frame.f_back) is not None:
         if frame.f_code in _CARE_FOR_INTERRUPTS:
             return True
     return False

@@ -140,6 +140,8 @@ class CarefulStream(OutStream):
         return raw_parent is not None and self.parent_header is raw_parent["header"]
 
     def _send(self, kernel, text):
+        if not text:
+            return 0  # a message says something
         header = self.parent_header
         if not (self._has_hooks and self._hooks):
             self._router.write(self._name, header, text)
