@@ -35,6 +35,7 @@ class Channel(Frames):
         self._main = threading.main_thread().ident
         self._busy = 0
         self.sender = None  # the thread that is sending
+        self.starts_thread = False  # a thread of ours, which is not there yet
         self._deferred = None
         self._fionread = bytearray(4)
         self._c_flush = None

@@ -101,9 +101,11 @@ class Router:
             self._send()
         elif not self._ticking:
             try:
+                self._channel.starts_thread = True
                 _thread.start_new_thread(self._tick, ())
                 self._ticking = True
             except RuntimeError:
+                self._channel.starts_thread = False
                 self._send()  # no more threads
 
     def _send(self):
@@ -114,6 +116,7 @@ class Router:
         self._kernel.publish("stream", {"name": self._key[0], "text": text}, parent=self._header)
 
     def _tick(self):
+        self._channel.starts_thread = False
         quiet = 0
         while True:
             _sleep(_PAUSE_S)

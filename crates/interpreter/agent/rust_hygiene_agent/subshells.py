@@ -226,7 +226,7 @@ class Subshell(IPythonKernel):
                 self.cancelled_by_interrupt = True
                 self.server.loop.call_soon_threadsafe(task.cancel)
             return True
-        if not in_persons_code and time.monotonic() < overdue_at:
+        if (not in_persons_code or _a_thread_begins(sending)) and time.monotonic() < overdue_at:
             return False
         if self._kernel.debugger is not None:
             self._kernel.debugger.interrupted(ident, frame)
@@ -235,13 +235,27 @@ class Subshell(IPythonKernel):
             return True  # it has seen for itself
         # From the look to the call no other thread runs: Python switches threads where functions begin and loops turn.
         # So it is not raised where a frame is being sent, nor after the cell.
-        if self.in_user_code and self._begun == number and sending.sender != ident and not line.reading:
+        if (
+            self.in_user_code
+            and self._begun == number
+            and sending.sender != ident
+            and not line.reading
+            and not sending.starts_thread
+        ):
             self.drop_interrupt = raise_there
             raise_there()
             self.interrupts += 1
             return True
         self._interrupts_for[number] = True
         return False
+
+
+def _a_thread_begins(channel):
+    """True while what is raised might be raised in a thread that is being started instead.
+
+    Up to CPython 3.11 that bears the number of the thread that starts it, until it is there.
+    """
+    return sys.version_info < (3, 12) and bool(channel.starts_thread or getattr(threading, "_limbo", None))
 
 
 def open_subshell(kernel, subshell_id, fd):
