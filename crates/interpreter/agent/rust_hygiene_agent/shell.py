@@ -366,7 +366,11 @@ class ZMQInteractiveShell(InteractiveShell):
         """`!cmd`: as IPython's, and an interrupt of the command interrupts the cell (IPython issue 13161)."""
         here = self.kernel.here
         before = here.interrupts
-        super().system_piped(cmd)
+        try:
+            super().system_piped(cmd)
+        except UnboundLocalError:  # of IPython, if the interrupt comes before the command runs
+            if here.interrupts == before:
+                raise
         if here.interrupts != before:
             raise KeyboardInterrupt
 
