@@ -61,7 +61,7 @@ import side_by_side.metrics  # noqa: F401  (registers them)
 import zmq
 from side_by_side.basics import BenchError, clock
 from side_by_side.processes import spin
-from side_by_side.registry import METRICS, Bench
+from side_by_side.registry import METRICS, ONLY, Bench
 from side_by_side.report import Report
 
 
@@ -105,6 +105,8 @@ def run_bench(args: argparse.Namespace, scratch: Path) -> Report:
         order = list(args.kernels) if round_ % 2 == 0 else list(reversed(args.kernels))
         for name in names:
             for kernel in order:
+                if ONLY.get(name, kernel) != kernel:
+                    continue
                 report.spins.append(spin())
                 report.loads.append(os.getloadavg()[0])
                 start = clock()

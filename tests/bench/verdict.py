@@ -38,6 +38,8 @@ TARGETS = (
     Target("stream_lines.first_text_ms", "first text of a flood", 0.06),
     Target("display_many.total_s", "2,000 displays", 0.30),
     Target("responsiveness.gil_control_ms", "control while the GIL is held", 5.0, "ms"),
+    Target("measuring.quiet_cost_ms", "measuring a cell that moves little", 1.0, "ms"),
+    Target("measuring.notable_cost_ms", "measuring a notable cell", 100.0, "ms"),
 )
 WAKEUPS = "footprint.idle_wakeups_per_min"
 

@@ -1,6 +1,6 @@
 """Runs the labelled scenarios in a real kernel and scores what the kernel said about them.
 
-Every scenario is a notebook with a known truth (`scenarios/*.yaml`). A stock client runs its cells; the answer is what the
+Every scenario is a notebook with a known truth (`scenarios/*.yaml`, `more/*.yaml`). A stock client runs its cells; the answer is what the
 records in the replies and `%hygiene leaks` say. A scenario whose packages are missing is listed as not run.
 """
 
@@ -20,13 +20,16 @@ import yaml
 from jupyter_client.manager import KernelManager
 
 FINDINGS = "application/vnd.rust-hygiene.findings+json"
+FOLDERS = ("scenarios", "more")  # what users reported, and what else they do
 SMALLEST_TOLERANCE = 4_000_000
 NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "tensorflow-cpu": "tensorflow", "PyYAML": "yaml"}
 
 
 def scenarios(only):
     """The scenarios whose id begins with one of `only`, or all."""
-    for path in sorted(Path(__file__).with_name("scenarios").glob("*.yaml")):
+    for path in sorted(
+        path for folder in FOLDERS for path in Path(__file__).with_name(folder).glob("*.yaml")
+    ):
         if not only or path.stem.startswith(tuple(only)):
             yield yaml.safe_load(path.read_text())
 

@@ -35,7 +35,7 @@ class HookedKernelManager(KernelManager):
 class Kernel(contextlib.AbstractContextManager):
     """One kernel process with connected client sockets; a context manager."""
 
-    def __init__(self, spec: str, scratch: Path, timeout: float) -> None:
+    def __init__(self, spec: str, scratch: Path, timeout: float, settings: Sequence[str] = ()) -> None:
         self.spec = spec
         self.timeout = timeout
         name = f"{spec}-{uuid.uuid4().hex[:8]}"
@@ -47,6 +47,7 @@ class Kernel(contextlib.AbstractContextManager):
         self.context.setsockopt(zmq.SNDHWM, 0)
         self.context.setsockopt(zmq.LINGER, 0)
         self.manager = HookedKernelManager(kernel_name=spec, connection_file=str(scratch / f"{name}.json"))
+        self.manager.kernel_spec.argv += [word for setting in settings for word in ("--set", setting)]
         self.client: BlockingKernelClient | None = None
         self.sockets: dict[str, zmq.Socket] = {}
         self.channel_of: dict[zmq.Socket, str] = {}

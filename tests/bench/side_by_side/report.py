@@ -49,6 +49,7 @@ class Report:
 
     def table(self) -> list[list[str]]:
         first = self.kernels[0]
+        failures = {(error["metric"], error["kernel"]) for error in self.errors}
         rows = [["metric", *self.kernels, *[f"{k} / {first}" for k in self.kernels[1:]]]]
         for label, per_kernel in self.values.items():
             check = label.endswith("_ok")
@@ -56,7 +57,8 @@ class Report:
             for kernel in self.kernels:
                 values = list(per_kernel.get(kernel, {}).values())
                 if not values:
-                    row.append("failed")
+                    failed = (label.partition(".")[0], kernel) in failures
+                    row.append("failed" if failed else "")
                 elif check:
                     row.append(f"{sum(v == 1 for v in values)}/{len(values)}")
                 else:
