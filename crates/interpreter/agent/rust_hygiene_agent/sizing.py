@@ -16,9 +16,9 @@ import io
 import itertools
 import sys
 import types
-from time import perf_counter
 
 from .buffers import Buffers
+from .clock import now
 from .gates import gate_of
 from .kinds import derives, flags_of, module_of, mro_of, type_name
 
@@ -62,7 +62,7 @@ class Walker:
     """One walk over many roots; `size` is called for one root after the other."""
 
     def __init__(self, deadline, foreign=(), gates=None, stop=None):
-        """Stop at `deadline` (perf_counter seconds); objects whose ids are in `foreign` belong to nobody.
+        """Stop at `deadline` (of `clock`); objects whose ids are in `foreign` belong to nobody.
 
         `gates` keeps accounts of what lies behind certain objects. The walk also stops once `stop` answers with true.
         """
@@ -88,7 +88,7 @@ class Walker:
         """(host bytes, bytes by GPU, whether it may be more) that `root` holds and no earlier root did."""
         self._estimated = False
         self._gpu = {}
-        if self.out_of_time or perf_counter() > self.deadline:
+        if self.out_of_time or now() > self.deadline:
             self.out_of_time = True
             return 0, {}, True
         total = self._walk([root])
@@ -98,7 +98,7 @@ class Walker:
 
     def is_late(self):
         """Whether it is time to stop."""
-        return perf_counter() > self.deadline or (self._stop is not None and self._stop())
+        return now() > self.deadline or (self._stop is not None and self._stop())
 
     def below(self, items):
         """Bytes below some objects, walked before anything else."""
@@ -207,7 +207,7 @@ class Walker:
         total = 0
         try:
             for start in range(0, count, _CHUNK):
-                if perf_counter() > self.deadline:
+                if now() > self.deadline:
                     self.out_of_time = True
                     break
                 total += self._chunk(_slice(items, start, start + _CHUNK), stack)

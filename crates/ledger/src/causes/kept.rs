@@ -68,7 +68,7 @@ pub(super) fn each(holder: &Holder, call: &str) -> String {
     let path = &holder.path;
     let values = match holder.shape.as_str() {
         _ if !holder.direct => return dropped(&holder.inside),
-        "" => return call.replace("{}", path),
+        "" => return of_all(holder, call).unwrap_or_else(|| call.replace("{}", path)),
         "dict" => format!("{path}.values()"),
         _ => path.clone(),
     };
@@ -81,6 +81,20 @@ pub(super) fn each(holder: &Holder, call: &str) -> String {
         "[{} for _x in {values} if {same}];",
         call.replace("{}", "_x")
     )
+}
+
+/// The line for all items of a container, where there are many like `jobs[3]._error`.
+fn of_all(holder: &Holder, call: &str) -> Option<String> {
+    let (item, attribute) = holder.path.rsplit_once("].")?;
+    let (container, _) = item.rsplit_once('[')?;
+    if holder.count < 2 || !is_identifier(attribute) || container.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "[{} for _x in ({container}.values() if isinstance({container}, dict) else {container}) if getattr(_x, {attribute:?}, None) \
+         is not None];",
+        call.replace("{}", &format!("_x.{attribute}"))
+    ))
 }
 
 /// A line that replaces each thing that a variable keeps by what `value` makes of it.

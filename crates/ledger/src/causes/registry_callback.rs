@@ -58,11 +58,16 @@ fn told(holder: &Holder) -> Told {
         }
         "finalize" => (
             format!(
-                "{count} functions registered with weakref.finalize hold {held} in their arguments: pass what they need, not the \
-                 object, or detach() them."
+                "{count} calls of {}() registered with weakref.finalize hold {held} in their arguments: pass what they need, not \
+                 the object, or detach() them.",
+                holder.detail
             ),
-            "import weakref; [_f.detach() for _f in list(weakref.finalize._registry) if _f.alive];"
-                .to_owned(),
+            // Libraries have finalizers of their own there, which must stay.
+            format!(
+                "import weakref; [_f.detach() for _f in list(weakref.finalize._registry) if _f.alive and \
+                 getattr(_f.peek()[1], \"__name__\", \"\") == {:?}];",
+                holder.detail
+            ),
         ),
         "events" => (
             format!(

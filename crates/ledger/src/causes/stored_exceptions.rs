@@ -60,5 +60,14 @@ mod tests {
             let held = inside(HolderKind::Exceptions, "job", 80 * MIB, at);
             assert_eq!(finding(Case::of(vec![held]).judge(detect)).hint, hint);
         }
+        let mut many = inside(
+            HolderKind::Exceptions,
+            "jobs",
+            80 * MIB,
+            ("jobs[11]._exception", "", "OSError", true),
+        );
+        many.count = 8;
+        let hint = finding(Case::of(vec![many]).judge(detect)).hint;
+        assert!(hint.starts_with("[_x._exception.with_traceback(None) for _x in (jobs.values()"));
     }
 }

@@ -73,6 +73,16 @@ fn told(holder: &Holder) -> Told {
                 holder.name
             ),
         ),
+        "timer" => (
+            CulpritKind::Holder,
+            format!(
+                "{} threading.Timers keep {held} in the arguments of their functions until they run: cancel() what is no longer \
+                 wanted.",
+                holder.count
+            ),
+            "import threading; [(_t.cancel(), _t.join()) for _t in threading.enumerate() if type(_t) is threading.Timer];"
+                .into(),
+        ),
         _ => (
             CulpritKind::Holder,
             format!(
