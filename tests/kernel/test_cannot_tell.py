@@ -177,10 +177,10 @@ def test_the_collector_counts_a_quiet_cell_the_same():
 
 
 def test_the_collector_hardly_notices_an_explanation():
-    """Ours come and go; what is left in the count is a few that the interpreter keeps for reuse, and they fill up."""
+    """Ours come and go. What stays in the count are those that the interpreter keeps for reuse: 80 lists, 80 dicts, a few others."""
     cells = ["kept = bytearray(b'x') * 8_000_000", "del kept"] * 10
     measured, unmeasured = (collector_in(measures, cells, "gc.get_count()[0]") for measures in (True, False))
-    assert max(a - b for a, b in zip(measured, unmeasured, strict=True)) <= 5 * len(cells)
+    assert max(a - b for a, b in zip(measured, unmeasured, strict=True)) <= 200
 
 
 def test_what_dies_dies_in_the_same_cell():
