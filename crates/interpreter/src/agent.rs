@@ -51,6 +51,8 @@ const SOURCES: &[(&str, &str)] = sources![
     "magics.py",
     "main.py",
     "names.py",
+    "own_modules.py",
+    "parts.py",
     "paths.py",
     "pools.py",
     "profile.py",

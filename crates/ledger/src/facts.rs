@@ -70,6 +70,10 @@ pub struct Variable {
     pub bytes: u64,
     /// What it held when last seen.
     pub before: u64,
+    /// The container in an attribute of it that grew, as an expression; empty if there is none.
+    pub part: String,
+    /// That container's class.
+    pub part_type: String,
     /// How it changed.
     pub change: Change,
     /// `bytes` is a lower bound or an estimate.
@@ -171,6 +175,8 @@ impl Variable {
             detail: fields.text("detail"),
             bytes: fields.bytes("bytes"),
             before: fields.bytes("before"),
+            part: fields.text("part"),
+            part_type: fields.text("part_type"),
             change: fields.get("change"),
             at_least: fields.get("at_least"),
         }

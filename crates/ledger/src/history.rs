@@ -30,6 +30,8 @@ pub struct Growth {
     pub type_name: String,
     /// By how much.
     pub delta: i64,
+    /// The container within it that grew, whose class `type_name` is then; empty if it is the value itself.
+    pub part: String,
     /// What it holds now.
     pub bytes: u64,
     /// The name itself is new.
@@ -52,7 +54,12 @@ impl Run {
             .filter(|variable| variable.delta() > 0)
             .map(|variable| Growth {
                 name: variable.name.clone(),
-                type_name: variable.type_name.clone(),
+                type_name: if variable.part.is_empty() {
+                    variable.type_name.clone()
+                } else {
+                    variable.part_type.clone()
+                },
+                part: variable.part.clone(),
                 delta: variable.delta(),
                 bytes: variable.bytes,
                 new: variable.change == Change::New,

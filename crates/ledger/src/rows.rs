@@ -247,7 +247,7 @@ fn holder_row(holder: &Holder) -> Option<Row> {
 /// The cause that a kind of holder stands for; none where it only counts, or where its bytes are not in the interpreter.
 fn cause_of(kind: HolderKind) -> Option<Cause> {
     Some(match kind {
-        HolderKind::Out => Cause::IpythonRefs,
+        HolderKind::Out | HolderKind::Script => Cause::IpythonRefs,
         HolderKind::Traceback | HolderKind::Exceptions => Cause::TracebackRefs,
         HolderKind::Figures => Cause::Figures,
         HolderKind::View => Cause::ViewRetention,

@@ -43,6 +43,7 @@ class Facts:
         self._holders = {}  # (kind, name) -> bytes
         self._error = None  # id of the last exception
         self._census = self._allocators = None  # what else keeps memory
+        self._parts = None  # containers within objects
         self._modules = 0  # how many were loaded before the cell
         self._new = self._dropped = self._changed = ()
 
@@ -174,6 +175,8 @@ class Facts:
                 variables.append(row)
         for name in self._dropped:
             before = self._sizes.pop(name, (0, 0))[0]
+            if self._parts is not None:
+                self._parts.forget((name,))
             if before:
                 variables.append(_row(name, "", "", 0, before, "dropped", False))
         for name in self._sizes.keys() - namespace.keys():
@@ -247,9 +250,20 @@ class Facts:
         else:
             before = known[0]
             change = "grown" if size >= before else "shrunk"
+        part = self._grown_part(name, value, size)
         if abs(size - before) < NOISE:
             return None
-        return _row(name, *_describe(value), size, before, change, at_least)
+        row = _row(name, *_describe(value), size, before, change, at_least)
+        if part is not None:
+            row["part"], row["part_type"] = part
+        return row
+
+    def _grown_part(self, name, value, size):
+        if self._parts is None:
+            from .parts import Parts
+
+            self._parts = Parts()
+        return self._parts.grown(name, value, size)
 
     # Where a variable was only sampled, an object among those that were skipped may be the holder's too; a large buffer
     # is unlikely to be, since few of them make a variable large.

@@ -7,6 +7,7 @@ import sys
 import types
 from itertools import chain
 
+from . import own_modules
 from .kinds import attribute, derives, module_of, type_name
 from .paths import attributes
 
@@ -71,7 +72,8 @@ def finalizers():
 
 def _name_of(function):
     function = function.__func__ if type(function) is types.MethodType else function
-    name = function.__name__ if type(function) is types.FunctionType else ""
+    plain = type(function) is types.FunctionType or type(function) is types.BuiltinFunctionType
+    name = function.__name__ if plain else ""
     return name if type(name) is str and name.isidentifier() else ""
 
 
@@ -89,8 +91,6 @@ def shell_events(shell):
 def _is_users(function):
     if type(function) is types.MethodType:
         function = function.__func__
-    if type(function) is types.BuiltinFunctionType:
-        return False
     return type(function) is not types.FunctionType or function.__module__ == "__main__"
 
 
@@ -163,10 +163,19 @@ def _held_by(frame):
     return name, held
 
 
+def of_modules(shell):
+    """What the user's own modules keep under names of theirs, and what is left of scripts."""
+    for name, value in own_modules.containers():
+        yield Registered("cache", name, "module", [value], len(value), type_name(type(value)))
+    for name, values in own_modules.scripts(shell):
+        yield Registered("script", name, "module", values)
+
+
 def everything(shell):
     """All of them."""
     found = []
-    for look in (figures, widgets, handlers, finalizers, lambda: shell_events(shell), tasks, threads):
+    looks = (figures, widgets, handlers, finalizers, lambda: shell_events(shell), tasks, threads)
+    for look in (*looks, lambda: of_modules(shell)):
         try:
             found += look()
         except Exception:  # noqa: BLE001 - another version's layout: this registry is not looked at

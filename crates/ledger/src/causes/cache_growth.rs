@@ -23,6 +23,7 @@ use crate::record::{Cause, CulpritKind};
 use crate::size::human;
 
 const ENTRIES: u64 = 3;
+const MODULE_GROWTHS: u32 = 3;
 const WORDS: [&str; 6] = ["cache", "memo", "seen", "store", "history", "registry"];
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
@@ -48,6 +49,7 @@ fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
             }
         }
         "default" => true,
+        "module" => evidence.growth.of(holder) >= MODULE_GROWTHS, // it may be filled on purpose, and by its own rules
         _ => {
             let attribute = holder.name.rsplit('.').next().unwrap_or("").to_lowercase();
             evidence.growth.of(holder) >= 2 || WORDS.iter().any(|word| attribute.contains(word))
@@ -59,6 +61,16 @@ fn told(holder: &Holder) -> Told {
     let (what, hint) = match holder.type_name.as_str() {
         "lru_cache" => ("The lru_cache of", format!("{}.cache_clear()", holder.name)),
         "default" => ("The default argument", format!("{}.clear()", holder.name)),
+        "module" => {
+            let module = holder
+                .name
+                .rsplit_once('.')
+                .map_or("", |(module, _)| module);
+            (
+                "The cache",
+                format!("import {module}; {}.clear()", holder.name),
+            )
+        }
         _ => ("The cache", format!("{}.clear()", holder.name)),
     };
     Told {

@@ -15,6 +15,7 @@
 //!
 //! **Step.** `clear_out`.
 
+use super::kept::{Told, each_of};
 use super::{Evidence, Verdict};
 use crate::facts::{Holder, HolderKind};
 use crate::record::{Cause, Confidence, Culprit, CulpritKind, Finding};
@@ -25,6 +26,35 @@ const MOST_IN_HINT: usize = 24;
 const ENOUGH: f64 = 0.95;
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
+    match (output(evidence), scripts(evidence)) {
+        (Verdict::Holds(mut found), Verdict::Holds(more)) => {
+            found.extend(more);
+            Verdict::Holds(found)
+        }
+        (Verdict::Holds(found), _) | (_, Verdict::Holds(found)) => Verdict::Holds(found),
+        (Verdict::Gone, Verdict::Gone) => Verdict::Gone,
+        _ => Verdict::Unknown,
+    }
+}
+
+/// What is left of scripts: `%run` keeps their modules, so that what they defined does not die before the user has done with it.
+fn scripts(evidence: &Evidence) -> Verdict {
+    each_of(evidence, Cause::IpythonRefs, HolderKind::Script, |holder| {
+        Some(Told {
+            kind: CulpritKind::Holder,
+            message: format!(
+                "The namespace of `%run {}` keeps {} that no variable holds: IPython keeps the module of each script, also when its \
+                 variables are deleted.",
+                holder.name,
+                human(holder.bytes)
+            ),
+            hint: "get_ipython().clear_main_mod_cache()".into(),
+            step: None,
+        })
+    })
+}
+
+fn output(evidence: &Evidence) -> Verdict {
     let Some(facts) = evidence.facts else {
         return Verdict::Unknown;
     };
@@ -253,5 +283,19 @@ mod tests {
             finding(judge(detect, Some(&holders(vec![kept])), vec![])).confidence,
             Confidence::Possible
         );
+    }
+
+    #[test]
+    fn the_namespace_of_a_script_is_let_go_by_the_shells_own_call() {
+        use super::super::testing::{Case, finding, holder};
+        let case = Case::of(vec![holder(
+            HolderKind::Script,
+            "prepare.py",
+            &[],
+            90 << 20,
+        )]);
+        let found = finding(case.judge(detect));
+        assert_eq!(found.hint, "get_ipython().clear_main_mod_cache()");
+        assert!(found.message.contains("%run prepare.py"));
     }
 }

@@ -237,6 +237,10 @@ fn explained(
         Confidence::Likely
     };
     let copies = last.is_some_and(|growth| growth.new);
+    let owner = last
+        .map(|growth| growth.part.as_str())
+        .filter(|part| !part.is_empty())
+        .unwrap_or(&grown.name);
     let (bytes, message, hint) = if copies {
         let names: Vec<&str> = grown
             .times
@@ -270,15 +274,14 @@ fn explained(
     } else {
         let bytes = last.map_or(0, |growth| growth.bytes);
         let message = format!(
-            "`{}` grew by {each} in each of the last {runs} runs of this cell and holds {} now: re-running the cell \
+            "`{owner}` grew by {each} in each of the last {runs} runs of this cell and holds {} now: re-running the cell \
              appends to it.",
-            grown.name,
             human(bytes)
         );
         (
             bytes,
             message,
-            release(&grown.name, last.map_or("", |growth| &growth.type_name)),
+            release(owner, last.map_or("", |growth| &growth.type_name)),
         )
     };
     Finding {
@@ -287,7 +290,11 @@ fn explained(
         leak: true,
         culprit: Culprit {
             kind: CulpritKind::Variable,
-            name: grown.name.clone(),
+            name: if copies {
+                grown.name.clone()
+            } else {
+                owner.to_owned()
+            },
         },
         bytes,
         confidence: sure,
@@ -332,7 +339,7 @@ fn with_cell(message: String, evidence: &Evidence) -> String {
 }
 
 fn release(name: &str, type_name: &str) -> String {
-    if !is_identifier(name) {
+    if !name.split('.').all(is_identifier) {
         return format!("globals().pop({name:?});");
     }
     if CLEARED.contains(&type_name) {

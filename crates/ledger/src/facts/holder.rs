@@ -97,6 +97,8 @@ pub enum HolderKind {
     Suspended,
     /// Process-wide lists of handlers, callbacks and widgets.
     Registry,
+    /// The namespace of a script that was run.
+    Script,
     /// Garbage in cycles.
     Cycle,
     /// One that this version does not know.

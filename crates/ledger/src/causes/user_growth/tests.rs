@@ -13,6 +13,7 @@ fn run(delta: i64, grown: &[(&str, &str, i64, bool)]) -> Run {
             delta: *delta,
             bytes: (*delta as u64) * (i as u64 + 1),
             new: *new,
+            ..Growth::default()
         })
         .collect();
     Run {
@@ -331,4 +332,16 @@ fn families_differ_only_in_the_last_number() {
     ] {
         assert_eq!(family(name), expected);
     }
+}
+
+#[test]
+fn an_object_that_grows_is_cleared_where_it_grew() {
+    let step = || {
+        let mut run = run(24 * M, &[("exp", "list", 24 * M, false)]);
+        run.grown[0].part = "exp.history".into();
+        run
+    };
+    let found = finding(judge(detect, None, (0..6).map(|_| step()).collect()));
+    assert_eq!(found.culprit.name, "exp.history");
+    assert_eq!(found.hint, "exp.history.clear()");
 }

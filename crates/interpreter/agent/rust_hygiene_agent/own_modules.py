@@ -1,0 +1,50 @@
+"""Modules of the user's own: containers that they keep under a name of theirs, and the namespaces that `%run` leaves behind."""
+
+import os
+import sys
+from collections import OrderedDict, defaultdict, deque
+from types import ModuleType
+
+from .kinds import derives, module_globals
+
+_CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
+_LIBRARIES = ("/site-packages/", "/dist-packages/")
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+_LEAST = 3  # items; what is shorter is no cache
+
+
+def containers():
+    """[(expression, container)] of the user's modules that are imported; those of libraries are theirs to bound."""
+    found = []
+    for module, own in _users():
+        for name, value in list(own.items()):
+            if id(type(value)) in _CONTAINERS and type(name) is str and not name.startswith("__"):
+                if len(value) >= _LEAST:
+                    found.append((f"{module}.{name}", value))
+    return found
+
+
+def _users():
+    for name, module in list(sys.modules.items()):
+        if type(name) is not str or name == "__main__" or name.startswith("rust_hygiene_agent"):
+            continue
+        if not derives(type(module), ModuleType):
+            continue
+        own = module_globals(module)
+        file = own.get("__file__")
+        if type(file) is str and not file.startswith((_STANDARD, "<")):
+            if not any(part in file for part in _LIBRARIES):
+                yield name, own
+
+
+def scripts(shell):
+    """[(file name, values)] of the namespaces that the shell keeps for scripts that were run."""
+    modules = getattr(shell, "_main_mod_cache", None)
+    if type(modules) is not dict:
+        return []
+    found = []
+    for path, module in list(modules.items()):
+        if type(path) is str and type(module) is ModuleType:
+            values = [value for name, value in module_globals(module).items() if name != "__builtins__"]
+            found.append((os.path.basename(path), values))
+    return found
