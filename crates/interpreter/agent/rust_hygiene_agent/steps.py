@@ -143,10 +143,12 @@ def _user_names(shell, facts):
 
 def _walked(kernel, limits):
     """A walker that has been through the user's variables: what it meets next, only holders hold."""
+    from .clock import begin
     from .sizing import Walker
 
     shell = kernel.shell
-    deadline = _clock() + 60 if limits.deadline is None else limits.deadline
+    left = 60 if limits.deadline is None else max(0.0, limits.deadline - _clock())
+    deadline = begin() + left
     foreign = map(
         id,
         (shell, shell.user_ns, shell.user_ns_hidden, shell.history_manager, shell.user_ns.get("_oh"), kernel),
