@@ -225,3 +225,25 @@ def test_a_forked_child_prints_once_whatever_runs(start_kernel, loop):
 def test_a_stream_hook_takes_what_the_thread_prints(kernel):
     code = "import sys\ntaken = []\nhook = taken.append\nsys.stdout.register_hook(hook)\nprint('held')\nsys.stdout.flush()\nassert sys.stdout.unregister_hook(hook)"
     kernel.execute_ok(code)
+
+
+def test_a_thread_that_set_the_parent_keeps_it_when_the_next_cell_begins(start_kernel):
+    kernel = start_kernel()
+    code = """
+import threading
+go, over = threading.Event(), threading.Event()
+def work():
+    get_ipython().set_parent(parent)
+    print("before", flush=True)
+    go.wait()
+    print("during", flush=True)
+    over.set()
+parent = get_ipython().get_parent()
+thread = threading.Thread(target=work); thread.start()
+"""
+    kernel.execute_ok(code)
+    assert kernel.execute_ok("go.set(); over.wait(); thread.join()").stdout == ""
+    kernel.pump_for(0.3)
+    late = kernel.unread["iopub"]
+    assert all(message.type in ("stream", "status") for message in late)
+    late.clear()

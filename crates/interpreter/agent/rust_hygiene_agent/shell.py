@@ -291,6 +291,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def set_parent(self, parent):
         """Makes `parent` the request of all outputs from now on; also of what C code and subprocesses print."""
+        self.kernel.be_careful()  # a thread that calls this keeps it when the next cell begins
         self.take_parent(parent)
         self.kernel.route_raw_text(parent)
 
