@@ -104,7 +104,7 @@ class Frontend:
         self.closed = False
         # a kernel whose interpreter died says, to no request, that a fresh one starts
         self.tolerates = lambda message: (
-            message.content == {"execution_state": "starting"} and not message.parent_header
+            message.content.get("execution_state") in ("starting", "restarting") and not message.parent_header
         )
         self.launch(self.manager.start_kernel)
         self.connect()

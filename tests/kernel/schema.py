@@ -148,7 +148,7 @@ OTHERS = {
         },
     ),
     "debug_event": fields({"type": {"const": "event"}, "event": TEXT}, {"body": OBJECT}),
-    "status": fields({"execution_state": {"enum": ["busy", "idle", "starting"]}}),
+    "status": fields({"execution_state": {"enum": ["busy", "idle", "starting", "restarting"]}}),
     "execute_input": fields({"code": TEXT, "execution_count": COUNT}),
     "stream": fields({"name": {"enum": ["stdout", "stderr"]}, "text": {"type": "string", "minLength": 1}}),
     "display_data": fields(SHOWN, {"transient": OBJECT}),

@@ -4,7 +4,18 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-/// The end of the interpreter.
+/// What is known of an interpreter that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// How.
+    pub exit: Exit,
+    /// The most bytes that it held at a time, since it started or that mark was last set back.
+    pub peak: Option<u64>,
+    /// What `faulthandler` wrote of it.
+    pub fault: String,
+}
+
+/// How the interpreter ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// It ended by itself with this code.

@@ -22,9 +22,11 @@ mod frame;
 mod line;
 mod order;
 mod pipe;
+mod remains;
 mod spawn;
 mod text;
 
+pub use exit::End;
 pub use exit::Exit;
 pub use frame::Frame;
 pub use frame::MAX_SECTIONS;

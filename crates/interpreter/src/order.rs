@@ -2,11 +2,14 @@
 
 use crate::channel::Channel;
 use crate::door::Door;
+use crate::exit::End;
 use crate::exit::Exit;
 use crate::frame::Frame;
 use crate::line::Ear;
 use crate::line::Line;
 use crate::pipe::Pipe;
+use crate::remains::Faults;
+use crate::remains::Vigil;
 use crate::spawn::SpawnError;
 use crate::spawn::Spec;
 use crate::text::Cut;
@@ -64,7 +67,7 @@ pub enum Event {
     /// Text as it was written: mostly UTF-8, never cut within a character.
     Text(Stream, Bytes),
     /// The child has ended; nothing comes after this.
-    Exit(Exit),
+    Exit(End),
 }
 
 /// A running interpreter. Dropping it kills the child.
@@ -72,6 +75,8 @@ pub enum Event {
 pub struct Interpreter {
     pid: Pid,
     child: Child,
+    vigil: Option<Vigil>,
+    faults: Faults,
     channel: Channel,
     door: Door,
     debug: Channel,
@@ -104,6 +109,7 @@ impl Interpreter {
         channel: std::os::unix::net::UnixStream,
         door: Door,
         debug: std::os::unix::net::UnixStream,
+        faults: Faults,
         out: OwnedFd,
         err: OwnedFd,
     ) -> io::Result<Self> {
@@ -121,6 +127,8 @@ impl Interpreter {
         Ok(Self {
             pid: Pid::from_raw(pid),
             child,
+            vigil: Vigil::of(Pid::from_raw(pid)),
+            faults,
             channel: Channel::new(channel)?,
             debug: Channel::new(debug)?,
             debugs: false,
@@ -276,7 +284,7 @@ impl Interpreter {
                     self.debug.end_at = None;
                     self.debugged.push_back(Event::Debug(None));
                 }
-                status = self.child.wait() => {
+                (status, peak) = ended(&mut self.child, self.vigil.as_ref()) => {
                     let exit = match status {
                         _ if self.given_up => Exit::Unheard,
                         Ok(status) => Exit::from(status),
@@ -284,7 +292,8 @@ impl Interpreter {
                     };
                     self.take_last();
                     self.exit = Some(exit);
-                    self.ready.push_back(Event::Exit(exit));
+                    let fault = self.faults.take();
+                    self.ready.push_back(Event::Exit(End { exit, peak, fault }));
                 }
             }
         }
@@ -411,6 +420,11 @@ impl Interpreter {
         }
     }
 
+    /// What `faulthandler` wrote since the last call although the interpreter lives: the end of a forked worker.
+    pub fn fault_of_a_worker(&mut self) -> String {
+        self.faults.take()
+    }
+
     /// Gives out the begin of a character that was never finished; for the end of a cell.
     pub fn unfinished_text(&mut self) -> Vec<(Stream, Bytes)> {
         self.pipes
@@ -425,6 +439,19 @@ impl Drop for Interpreter {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
     }
+}
+
+/// Waits for the child's end; what the system knows of it is asked before its status is taken. Cancel-safe.
+async fn ended(
+    child: &mut Child,
+    vigil: Option<&Vigil>,
+) -> (io::Result<std::process::ExitStatus>, Option<u64>) {
+    let mut peak = None;
+    if let Some(vigil) = vigil {
+        vigil.ended().await;
+        peak = vigil.peak();
+    }
+    (child.wait().await, peak)
 }
 
 fn children_of_this_process() -> Vec<Pid> {

@@ -3,6 +3,7 @@
 use crate::agent;
 use crate::door::Door;
 use crate::order::Interpreter;
+use crate::remains::Faults;
 use nix::fcntl::FcntlArg;
 use nix::fcntl::OFlag;
 use nix::fcntl::fcntl;
@@ -24,6 +25,10 @@ const BUNDLE_FD: i32 = 4;
 const DOOR_FD: i32 = 5;
 /// The descriptor of the debugger's channel in the child.
 const DEBUG_FD: i32 = 6;
+/// The descriptor of the file for `faulthandler` in the child.
+const FAULTS_FD: i32 = 7;
+/// How many descriptors are handed over.
+const INHERITED: usize = 5;
 /// Room in the pipes of stdout and stderr, bytes: a burst of prints need not wait for the front.
 const PIPE_SIZE: i32 = 1 << 20;
 
@@ -65,6 +70,7 @@ impl Spec {
         let (bundle_read, bundle_write) =
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
         let (door, their_door) = Door::new()?;
+        let faults = Faults::new()?;
         let (out_read, out_write) = output_pipe()?;
         let (err_read, err_write) = output_pipe()?;
 
@@ -72,6 +78,7 @@ impl Spec {
         config["channel_fd"] = CHANNEL_FD.into();
         config["door_fd"] = DOOR_FD.into();
         config["debug_fd"] = DEBUG_FD.into();
+        config["faults_fd"] = FAULTS_FD.into();
         let bundle = agent::bundle(&config);
 
         let mut command = tokio::process::Command::new(&self.python);
@@ -90,6 +97,7 @@ impl Spec {
             (pipe.as_raw_fd(), BUNDLE_FD),
             (their_door.as_raw_fd(), DOOR_FD),
             (their_debug.as_raw_fd(), DEBUG_FD),
+            (faults.as_fd().as_raw_fd(), FAULTS_FD),
         ];
         let parent = std::process::id();
         // SAFETY: only async-signal-safe calls (signal-safety(7)) run between fork and exec: prctl, getppid, _exit, fcntl, dup2.
@@ -108,12 +116,12 @@ impl Spec {
             }
         });
         Ok(Interpreter::new(
-            child, ours, door, our_debug, out_read, err_read,
+            child, ours, door, our_debug, faults, out_read, err_read,
         )?)
     }
 }
 
-fn in_child(inherited: [(i32, i32); 4], parent: u32) -> io::Result<()> {
+fn in_child(inherited: [(i32, i32); INHERITED], parent: u32) -> io::Result<()> {
     let check = |result: i32| {
         if result < 0 {
             Err(io::Error::last_os_error())
@@ -128,7 +136,7 @@ fn in_child(inherited: [(i32, i32); 4], parent: u32) -> io::Result<()> {
             libc::_exit(1); // the front ended before prctl: no signal will come
         }
         // out of the way of their final numbers first; the copies made here close on exec
-        let mut copies = [0; 4];
+        let mut copies = [0; INHERITED];
         for (copy, (fd, _)) in copies.iter_mut().zip(inherited) {
             *copy = check(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10))?;
         }

@@ -67,7 +67,7 @@ impl Kernel {
             Event::Text(stream, text) => self.publish_text(stream, text),
             Event::Frame(frame) => self.frame(frame),
             Event::Debug(frame) => self.debugger_said(frame),
-            Event::Exit(exit) => self.died(exit),
+            Event::Exit(end) => self.died(end),
         }
     }
 

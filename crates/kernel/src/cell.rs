@@ -177,6 +177,10 @@ impl Cell {
         self.clear_is_pending = wait;
     }
 
+    pub(crate) fn take_before(&mut self) -> Option<Before> {
+        self.before.take()
+    }
+
     pub(crate) fn stores_history(&self) -> bool {
         self.content.stores_history()
     }
@@ -270,6 +274,9 @@ impl Kernel {
                 to_bytes(&content),
                 Vec::new(),
             );
+            if let Some(words) = self.words_for_the_next.take() {
+                self.publish_text(interpreter::Stream::Stderr, words.into());
+            }
         }
         if cell.interrupt_wanted
             && let Some(interpreter) = &self.interpreter
@@ -286,6 +293,7 @@ impl Kernel {
         let Some(mut cell) = self.cell.take() else {
             return;
         };
+        self.tell_of_dead_workers();
         let next = reply.envelope.execution_count;
         match cell.count {
             // it began before there were subshells, whose cells may have gone on counting
@@ -304,6 +312,18 @@ impl Kernel {
             self.cell = Some(cell);
         } else {
             self.close_cell(cell, reply, None, None);
+        }
+    }
+
+    /// A forked worker that crashed has written its stack to the file that is read if the interpreter crashes.
+    fn tell_of_dead_workers(&mut self) {
+        let fault = self
+            .interpreter
+            .as_mut()
+            .map(interpreter::Interpreter::fault_of_a_worker)
+            .unwrap_or_default();
+        if !fault.is_empty() {
+            self.publish_text(interpreter::Stream::Stderr, fault.into());
         }
     }
 
@@ -376,18 +396,11 @@ impl Kernel {
                 self.answer_questions(&cell.request.origin.header, &cell.questions);
             }
         }
-        let metadata = ReplyMetadata::json(
-            &self.setup.session,
-            &cell.started,
+        self.reply_to_cell(
+            &cell,
             &reply.envelope.status,
             record.as_ref(),
-        );
-        self.reply_raw(
-            &cell.request,
-            "execute_reply",
-            metadata,
             reply.content,
-            Vec::new(),
         );
         self.idle(&cell.request);
         if let Some(record) = &record {
@@ -400,6 +413,47 @@ impl Kernel {
         }
     }
 
+    pub(crate) fn reply_to_cell(
+        &self,
+        cell: &Cell,
+        status: &str,
+        record: Option<&CellRecord>,
+        content: Bytes,
+    ) {
+        let metadata = ReplyMetadata::json(&self.setup.session, &cell.started, status, record);
+        self.reply_raw(
+            &cell.request,
+            "execute_reply",
+            metadata,
+            content,
+            Vec::new(),
+        );
+    }
+
+    /// The record of the cell that the interpreter died in.
+    pub(crate) fn record_of_death(
+        &mut self,
+        cell: &Cell,
+        reading: Reading,
+        death: ledger::Death,
+    ) -> CellRecord {
+        let notices = std::mem::take(&mut self.notices);
+        let mut record = self.ledger.close_cell(CellEnd {
+            execution_count: cell.stores_history().then_some(self.execution_count),
+            source: &cell.content.code,
+            status: Status::Error,
+            wall_s: Some(cell.work_began.elapsed().as_secs_f64()),
+            cpu_s: None,
+            overhead_s: None,
+            reading,
+            tier0: Facts::default(),
+            tier1: None,
+            notices,
+        });
+        record.death = Some(death);
+        record
+    }
+
     fn record(
         &mut self,
         cell: &Cell,
@@ -407,6 +461,7 @@ impl Kernel {
         reading: Reading,
         explained: Option<Facts>,
     ) -> CellRecord {
+        self.holdings.update(&reply.facts, explained.as_ref());
         let mut notices = std::mem::take(&mut self.notices);
         notices.extend(reply.notice.clone());
         notices.extend(cell.shares_memory.then(|| SHARED.to_owned()));

@@ -1,17 +1,59 @@
 //! The interpreter's life: adopted, ready, dead, started anew, buried.
 
+use crate::Ended;
 use crate::Kernel;
+use crate::autopsy;
+use crate::autopsy::Evidence;
+use crate::cell::Cell;
+use crate::fault::Fault;
 use crate::measure::Slot;
+use crate::publish::EMPTY;
 use crate::publish::error;
+use crate::publish::to_bytes;
+use interpreter::End;
 use interpreter::Event;
-use interpreter::Exit;
 use interpreter::Interpreter;
 use interpreter::Spec;
+use ledger::Death;
+use meter::Meter;
+use meter::Reading;
 use serde_json::json;
 use std::time::Duration;
 
 /// An idle interpreter is given this long for its `atexit` functions.
 const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// The name of the error.
+pub(crate) const DIED: &str = "InterpreterDied";
+/// So many findings of the ledger are told with a death.
+const FINDINGS: usize = 3;
+
+/// What is said of a death.
+struct Obituary {
+    /// The sentence.
+    why: String,
+    /// The lines after it.
+    story: Vec<String>,
+    death: Death,
+    /// Memory of the cell that it died in.
+    reading: Option<Reading>,
+}
+
+impl Obituary {
+    fn traceback(&self) -> Vec<String> {
+        let first = format!("\u{1b}[0;31m{DIED}\u{1b}[0m: {}", self.why);
+        std::iter::once(first)
+            .chain(self.story.iter().cloned())
+            .collect()
+    }
+
+    /// As text under the next cell, where no cell was running.
+    fn text(&self) -> String {
+        let lines =
+            std::iter::once(format!("{DIED}: {}", self.why)).chain(self.story.iter().cloned());
+        lines.map(|line| line + "\n").collect()
+    }
+}
 
 /// How the interpreter is.
 #[derive(Debug)]
@@ -83,7 +125,7 @@ impl Kernel {
     }
 
     /// The interpreter ended. Whoever waits for it is told, and a fresh one is started.
-    pub(crate) fn died(&mut self, exit: Exit) {
+    pub(crate) fn died(&mut self, end: End) {
         if let Some(mut dead) = self.interpreter.take() {
             dead.kill(); // what is left of its process group
         }
@@ -91,50 +133,130 @@ impl Kernel {
             return;
         }
         let was_ready = matches!(self.life, Life::Ready);
-        let why = format!(
-            "The Python interpreter {exit}. All variables are lost{}.",
-            if was_ready {
-                "; a fresh interpreter was started, the kernel goes on"
-            } else {
-                ""
-            }
-        );
-        tracing::error!(%exit, "the interpreter ended");
+        tracing::error!(exit = %end.exit, "the interpreter ended");
         self.stop_timers();
         if let Some(held) = self.cleanup.forget() {
             self.queue.push_front(held);
         }
         self.questions.clear();
+        let meter = std::mem::replace(&mut self.meter, Slot::Absent).rested();
         if let Some(answered) = self.closing.take().or_else(|| self.take_answered_cell()) {
             self.answer_cell(answered);
         }
-        if let Some(cell) = self.cell.take() {
-            self.end_text(&cell.request.origin.header);
-            self.publish_error(Some(&cell.request.origin.header), "InterpreterDied", &why);
-            let reply = self.bad_cell("InterpreterDied", &why);
-            self.reply(&cell.request, "execute_reply", &reply);
-            self.idle(&cell.request);
-            if cell.stores_history() {
-                self.execution_count += 1;
-            }
+        let mut cell = self.cell.take();
+        let obituary = self.obituary(end, cell.as_mut(), meter, was_ready);
+        let why = obituary.why.clone();
+        self.words_for_the_next = None;
+        if let Some(cell) = cell {
+            self.bury_cell(&cell, &obituary);
             self.doomed = 0;
             for request in std::mem::take(&mut self.queue) {
                 let content = match request.header.msg_type.as_str() {
                     "execute_request" => self.aborted(),
-                    _ => error("InterpreterDied", &why),
+                    _ => error(DIED, &why),
                 };
                 self.answer(&request, &content);
             }
+        } else if was_ready {
+            self.words_for_the_next = Some(obituary.text());
         }
         for (_, request) in std::mem::take(&mut self.forwarded) {
             if let Some(kind) = crate::requests::type_of_reply(&request) {
-                self.reply(&request, &kind, &error("InterpreterDied", &why));
+                self.reply(&request, &kind, &error(DIED, &why));
             }
             self.idle(&request);
         }
         self.bury_subshells(&why);
         self.debugger_died(&why);
-        self.meter = Slot::Absent;
+        self.ledger = ledger::Session::new(crate::cell::thresholds(&self.setup.config));
+        self.holdings = ledger::Holdings::default();
+        self.stderr.clear();
+        self.go_on_after_death(was_ready, &why);
+    }
+
+    /// All that can be said of the end.
+    fn obituary(
+        &mut self,
+        end: End,
+        cell: Option<&mut Cell>,
+        meter: Option<Box<Meter>>,
+        was_ready: bool,
+    ) -> Obituary {
+        let label = format!("Cell In[{}]", self.execution_count);
+        let before = cell.and_then(Cell::take_before);
+        let last = meter.as_ref().and_then(|meter| meter.last_sample());
+        let kills = meter
+            .as_ref()
+            .map(|meter| meter.killed_lately())
+            .unwrap_or_default();
+        let reading = meter
+            .zip(before)
+            .map(|(mut meter, before)| meter.after_death(&before, end.peak));
+        let (peak, limit) = reading.as_ref().map_or((end.peak, None), |reading| {
+            (reading.host.peak, reading.host.limit)
+        });
+        let death = Evidence {
+            exit: Some(end.exit),
+            kills,
+            peak,
+            last,
+            limit,
+            available: None,
+            fault: Fault::parse(&end.fault, &label),
+            stderr: self.stderr.as_str(),
+            our_reason: None,
+            lost: self.holdings.largest(autopsy::LISTED),
+            lost_count: self.holdings.count(),
+        }
+        .judge();
+        let goes_on = match (was_ready, self.setup.config.restart_after_death) {
+            (true, true) => "; a fresh interpreter was started, the kernel goes on",
+            (true, false) => "; the kernel ends too, as configured",
+            (false, _) => "",
+        };
+        let mut story = autopsy::story(&death, &autopsy::readings(last, peak, limit));
+        story.extend(
+            self.ledger
+                .findings()
+                .into_iter()
+                .take(FINDINGS)
+                .map(|finding| {
+                    format!(
+                        "The ledger held: {} ({})",
+                        finding.message,
+                        ledger::human(finding.bytes)
+                    )
+                }),
+        );
+        Obituary {
+            why: format!("{}. All variables are lost{goes_on}.", death.message),
+            story,
+            death,
+            reading,
+        }
+    }
+
+    /// Answers the cell that the interpreter died in.
+    fn bury_cell(&mut self, cell: &Cell, obituary: &Obituary) {
+        let record = obituary
+            .reading
+            .clone()
+            .map(|reading| self.record_of_death(cell, reading, obituary.death.clone()));
+        let content =
+            json!({"ename": DIED, "evalue": obituary.why, "traceback": obituary.traceback()});
+        let parent = Some(&cell.request.origin.header);
+        self.outbox
+            .publish("error", parent, EMPTY, to_bytes(&content), Vec::new());
+        let mut reply = self.bad_cell(DIED, &obituary.why);
+        reply["traceback"] = content["traceback"].clone();
+        self.reply_to_cell(cell, "error", record.as_ref(), to_bytes(&reply));
+        self.idle(&cell.request);
+        if cell.stores_history() {
+            self.execution_count += 1;
+        }
+    }
+
+    fn go_on_after_death(&mut self, was_ready: bool, why: &str) {
         if let Life::Broken(_) = self.life {
             return; // it said itself why it cannot be used
         }
@@ -144,10 +266,15 @@ impl Kernel {
             ));
             return;
         }
-        self.ledger = ledger::Session::new(crate::cell::thresholds(&self.setup.config));
+        if !self.setup.config.restart_after_death {
+            self.ending = Some(Ended::Died);
+            return;
+        }
         match Self::start_interpreter(&self.setup, Some(self.execution_count)) {
             Ok(fresh) => {
                 self.adopt(fresh);
+                // Front ends forget widgets and whatever else lived in the old one, as after a restart by the server.
+                self.status("restarting", None);
                 self.status("starting", None);
             }
             Err(why) => self.life = Life::Broken(why),

@@ -3,6 +3,7 @@
 
 use crate::Kernel;
 use crate::agent::Envelope;
+use crate::death::DIED;
 use crate::death::Life;
 use crate::publish::EMPTY;
 use crate::publish::error;
@@ -98,7 +99,7 @@ impl Kernel {
 
     /// The interpreter is gone: so is the debugging session.
     pub(crate) fn debugger_died(&mut self, why: &str) {
-        self.give_up_in_hand("InterpreterDied", why);
+        self.give_up_in_hand(DIED, why);
         if let Some(parent) = self.debug.parent.take() {
             let event = json!({"type": "event", "seq": 0, "event": "terminated"});
             self.outbox.publish(

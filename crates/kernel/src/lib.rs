@@ -7,13 +7,16 @@
 
 mod agent;
 mod answers;
+mod autopsy;
 mod cell;
 mod cleanup;
 mod content;
 mod death;
 mod debug;
+mod fault;
 mod info;
 mod interrupt;
+mod last_words;
 mod measure;
 mod metadata;
 mod orders;

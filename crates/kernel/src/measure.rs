@@ -63,6 +63,14 @@ impl Slot {
         true
     }
 
+    /// The meter, if it is not at work.
+    pub(crate) fn rested(self) -> Option<Box<Meter>> {
+        match self {
+            Self::Resting(meter) => Some(meter),
+            _ => None,
+        }
+    }
+
     /// One point of the timeline.
     pub(crate) fn sample(&mut self) {
         if let Self::Resting(meter) = self {

@@ -26,6 +26,7 @@ impl Kernel {
         let content = match state {
             "busy" => Bytes::from_static(br#"{"execution_state":"busy"}"#),
             "idle" => Bytes::from_static(br#"{"execution_state":"idle"}"#),
+            "restarting" => Bytes::from_static(br#"{"execution_state":"restarting"}"#),
             _ => Bytes::from_static(br#"{"execution_state":"starting"}"#),
         };
         self.outbox
@@ -83,6 +84,9 @@ impl Kernel {
     pub(crate) fn publish_text(&mut self, stream: Stream, text: Bytes) {
         if let Some(cell) = &mut self.cell {
             cell.shows_output();
+        }
+        if stream == Stream::Stderr {
+            self.stderr.add(&text);
         }
         let parent = self.text_parent.as_ref();
         match self.limits.of(parent) {

@@ -7,6 +7,7 @@ use crate::cleanup::Cleanup;
 use crate::death::Life;
 use crate::debug::Debug;
 use crate::interrupt::Interrupts;
+use crate::last_words::LastWords;
 use crate::measure::Slot;
 use crate::measure::Usage;
 use crate::stdin::Question;
@@ -37,6 +38,8 @@ pub enum Ended {
     Asked,
     /// A signal asked for the end.
     Signalled,
+    /// The interpreter died, and the configuration does not want another one.
+    Died,
 }
 
 /// A running kernel. See the crate's documentation.
@@ -64,6 +67,12 @@ pub struct Kernel {
     pub(crate) meter: Slot,
     pub(crate) usage: Usage,
     pub(crate) ledger: ledger::Session,
+    /// What the user's names hold.
+    pub(crate) holdings: ledger::Holdings,
+    /// The end of what came on standard error.
+    pub(crate) stderr: LastWords,
+    /// What the person is told with the next cell, since there was none to tell it under.
+    pub(crate) words_for_the_next: Option<String>,
     /// Requests for the kernel's info that came before Python said its version.
     pub(crate) curious: Vec<Incoming>,
     /// Questions to the person that wait for their answer.
@@ -114,6 +123,9 @@ impl Kernel {
             meter: Slot::Absent,
             usage: Usage::default(),
             ledger,
+            holdings: ledger::Holdings::default(),
+            stderr: LastWords::default(),
+            words_for_the_next: None,
             curious: Vec::new(),
             questions: Vec::new(),
             interrupts: Interrupts::default(),

@@ -146,10 +146,10 @@ impl Kernel {
     pub(crate) fn bury_subshells(&mut self, why: &str) {
         self.counts_cells = false;
         for (_, _, request) in std::mem::take(&mut self.subshells.opening) {
-            self.answer(&request, &error("InterpreterDied", why));
+            self.answer(&request, &error(crate::death::DIED, why));
         }
         for subshell in std::mem::take(&mut self.subshells.living) {
-            self.give_up_subshell(subshell, "InterpreterDied", why);
+            self.give_up_subshell(subshell, crate::death::DIED, why);
         }
     }
 

@@ -8,10 +8,12 @@
 //! hint, the cleanup step and its tests.
 
 pub mod causes;
+mod death;
 mod facts;
 mod growths;
 mod hash;
 mod history;
+mod holdings;
 mod record;
 mod rows;
 mod session;
@@ -19,8 +21,10 @@ mod size;
 mod thresholds;
 mod trend;
 
+pub use death::{Death, DeathCause};
 pub use facts::{Allocator, Change, Facts, Holder, HolderKind, Variable};
 pub use hash::source_hash;
+pub use holdings::{Held, Holdings};
 pub use record::{
     Cause, CellInfo, CellRecord, Confidence, Counts, Culprit, CulpritKind, Finding, Ledger,
     Released, Row, RowCause, Status, StepDone, VariableChange,

@@ -36,6 +36,9 @@ pub struct CellRecord {
     pub counts: Counts,
     /// Share of the limit in use after the cell, 0 to 1 or more.
     pub limit_share: Option<f64>,
+    /// How the interpreter died in this cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub death: Option<crate::Death>,
     /// Resident bytes during the cell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<meter::Sample>,

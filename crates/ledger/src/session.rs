@@ -183,6 +183,7 @@ impl Session {
                 changed: tier0.changed_count,
             },
             limit_share,
+            death: None,
             timeline: reading.timeline,
             host: reading.host,
             gpu: with_frameworks(reading.gpu, tier1.as_ref()),

@@ -48,6 +48,7 @@ mod limit;
 mod linux;
 mod meter;
 mod notice;
+mod post_mortem;
 mod reading;
 mod timeline;
 mod usage;
@@ -59,6 +60,7 @@ use linux as platform;
 
 pub use change::Before;
 pub use meter::{Meter, Options};
+pub use platform::Kills;
 pub use reading::{
     Children, FrameworkMemory, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample,
 };

@@ -12,6 +12,7 @@ use crate::{
     limit::Limits,
     notice::{Notice, Notices},
     platform::{self, Process},
+    post_mortem::KillWatch,
     reading::{Reading, Sample},
     timeline::Timeline,
     usage::{self, Usage},
@@ -50,17 +51,18 @@ impl Default for Options {
 /// Follows one process. See the [crate] documentation.
 #[derive(Debug)]
 pub struct Meter {
-    pid: u32,
+    pub(crate) pid: u32,
     options: Options,
     process: Option<Process>,
     /// When the cell in hand began.
     started: Option<Instant>,
-    timeline: Timeline,
-    limits: Mutex<Option<Limits>>,
+    pub(crate) timeline: Timeline,
+    pub(crate) limits: Mutex<Option<Limits>>,
     /// The library to load, until it is known that it leads to no GPU.
     library: Option<PathBuf>,
     worker: OnceLock<Option<Worker>>,
     gpu_polled: Option<Instant>,
+    pub(crate) kills: KillWatch,
     notices: Notices,
 }
 
@@ -82,6 +84,7 @@ impl Meter {
             library,
             worker: OnceLock::new(),
             gpu_polled: None,
+            kills: KillWatch::new(pid),
             notices: Notices::default(),
         };
         if meter.library.is_some() {
@@ -132,6 +135,9 @@ impl Meter {
         let rss = self.process.as_ref()?.resident()?;
         let started = self.started?;
         let now = Instant::now();
+        if self.kills.look(now) {
+            self.with_limits(|_| None::<()>); // known if the process should die
+        }
         self.timeline.push(Sample {
             t_s: now.duration_since(started).as_secs_f64(),
             rss,

@@ -91,6 +91,11 @@ impl Timeline {
         self.peak
     }
 
+    /// Resident bytes at the last sample.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.last.map(|sample| sample.rss)
+    }
+
     /// Adds a sample that is not older than the last.
     pub(crate) fn push(&mut self, sample: Sample) {
         self.peak = self.peak.max(Some(sample.rss));

@@ -141,6 +141,8 @@ pub struct Config {
     pub python: Option<PathBuf>,
     /// Whether the interpreter lends ipykernel's names to libraries that look for them.
     pub ipykernel_names: bool,
+    /// Whether a fresh interpreter takes the place of one that died; else the kernel ends with it.
+    pub restart_after_death: bool,
     /// The log.
     pub log: Log,
 }
@@ -167,6 +169,7 @@ impl Default for Config {
             policy: Policy::default(),
             python: None,
             ipykernel_names: true,
+            restart_after_death: true,
             log: Log::default(),
         }
     }

@@ -158,6 +158,15 @@ pub const KEYS: &[Key] = &[
         print: |c| c.ipykernel_names.to_string(),
     },
     Key {
+        name: "restart_after_death",
+        doc: "Whether a fresh interpreter takes the place of one that died, under the same kernel. Without it the kernel ends \
+              too, and the program that started it decides what to do.",
+        allowed: "true or false",
+        in_project: true,
+        set: |c, raw, _| value::switch(raw).map(|v| c.restart_after_death = v),
+        print: |c| c.restart_after_death.to_string(),
+    },
+    Key {
         name: "finding.out_bytes",
         doc: "From this size on, what only the output history holds (Out, _, __, ___) is a finding.",
         allowed: SIZE,

@@ -102,7 +102,10 @@ async fn serve(mut setup: Setup, connection: &ConnectionFile) -> anyhow::Result<
     let (outbox, inbox) = wire::bind(connection, wire::Options::default()).await?;
     let kernel = Kernel::new(setup, outbox, interpreter);
     tokio::select! {
-        ended = kernel.run(inbox) => tracing::info!(?ended, "the kernel ended"),
+        ended = kernel.run(inbox) => {
+            tracing::info!(?ended, "the kernel ended");
+            anyhow::ensure!(ended != kernel::Ended::Died, "the Python interpreter died");
+        }
         () = parent_gone() => tracing::warn!("the program that started the kernel is gone; so is the kernel"),
     }
     Ok(())

@@ -51,6 +51,7 @@ def _serve(config, channel, keep_compiled):
     kernel = IPythonKernel(channel, config)
     kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
     signal.signal(signal.SIGINT, kernel.on_sigint)
+    _watch_for_faults(config["faults_fd"])
     arguments = config.get("arguments", [])
     sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file, *arguments]
     if config.get("session_name"):
@@ -134,6 +135,14 @@ def _serve(config, channel, keep_compiled):
     kernel.server.when_idle(0.5, kernel.settle)
     kernel.server.serve()
     _leave(shell)
+
+
+def _watch_for_faults(fd):
+    """A crash leaves its stack where the front finds it. What the user's code does with faulthandler goes before."""
+    import faulthandler
+
+    os.set_inheritable(fd, False)
+    faulthandler.enable(fd)
 
 
 def _patch_getpass(kernel):

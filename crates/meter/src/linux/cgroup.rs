@@ -37,6 +37,25 @@ pub(crate) fn bytes_in_use(bound: &Bound) -> Option<u64> {
     find_bytes_in_use(bound, read_file)
 }
 
+/// The innermost control groups of a process, of each version.
+pub(crate) fn innermost(pid: u32) -> Vec<(LimitSource, PathBuf)> {
+    let membership = read_text(format!("/proc/{pid}/cgroup"));
+    let mountinfo = read_text("/proc/self/mountinfo");
+    let (Ok(membership), Ok(mountinfo)) = (membership, mountinfo) else {
+        return Vec::new();
+    };
+    [LimitSource::Cgroup2, LimitSource::Cgroup1]
+        .into_iter()
+        .filter_map(|source| {
+            let group = group_of(&membership, source)?;
+            let innermost = directories(group, &mounts(&mountinfo, source))
+                .into_iter()
+                .next()?;
+            Some((source, innermost))
+        })
+        .collect()
+}
+
 fn read_file(path: &Path) -> Option<String> {
     read_text(path).ok()
 }

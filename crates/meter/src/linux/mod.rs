@@ -9,6 +9,7 @@ mod children;
 mod cpu;
 mod memory;
 mod nvidia;
+mod oom;
 mod process;
 mod read;
 
@@ -19,6 +20,8 @@ pub(crate) use children::descendants;
 pub(crate) use cpu::{HostTimes, ProcessTimes, host_times, process_times};
 pub(crate) use memory::{MachineMemory, machine_memory, shared_out};
 pub(crate) use nvidia::nvml_library;
+pub(crate) use oom::KillCounters;
+pub use oom::Kills;
 pub(crate) use process::{Process, Status};
 
 /// Bytes a page.
