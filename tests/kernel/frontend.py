@@ -98,6 +98,7 @@ class Frontend:
             **{k: v for k, v in os.environ.items() if not FOREIGN.match(k)},
             "IPYTHONDIR": str(Path(self.home.name) / "ipython"),
             "XDG_CONFIG_HOME": str(Path(self.home.name) / "config"),
+            "JUPYTER_RUNTIME_DIR": str(Path(self.home.name) / "runtime"),
             "FRONTEND_TAG": self.tag,
             **(env or {}),
         }

@@ -181,6 +181,11 @@ impl Cell {
         self.before.take()
     }
 
+    /// Its code as sent.
+    pub(crate) fn source(&self) -> &str {
+        &self.content.code
+    }
+
     pub(crate) fn stores_history(&self) -> bool {
         self.content.stores_history()
     }
@@ -396,13 +401,14 @@ impl Kernel {
                 self.answer_questions(&cell.request.origin.header, &cell.questions);
             }
         }
-        self.reply_to_cell(
+        let metadata = self.reply_to_cell(
             &cell,
             &reply.envelope.status,
             record.as_ref(),
             reply.content,
         );
         self.idle(&cell.request);
+        self.note_cell(&cell, &metadata);
         if let Some(record) = &record {
             let policy = &self.setup.config.policy;
             let let_go = reply.facts.let_go;
@@ -419,15 +425,16 @@ impl Kernel {
         status: &str,
         record: Option<&CellRecord>,
         content: Bytes,
-    ) {
+    ) -> Bytes {
         let metadata = ReplyMetadata::json(&self.setup.session, &cell.started, status, record);
         self.reply_raw(
             &cell.request,
             "execute_reply",
-            metadata,
+            metadata.clone(),
             content,
             Vec::new(),
         );
+        metadata
     }
 
     /// The record of the cell that the interpreter died in.

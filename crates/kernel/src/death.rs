@@ -14,6 +14,7 @@ use interpreter::End;
 use interpreter::Event;
 use interpreter::Interpreter;
 use interpreter::Spec;
+use journal::Entry;
 use ledger::Death;
 use meter::Meter;
 use meter::Reading;
@@ -158,6 +159,7 @@ impl Kernel {
                 self.answer(&request, &content);
             }
         } else if was_ready {
+            self.note_death(&obituary);
             self.words_for_the_next = Some(obituary.text());
         }
         for (_, request) in std::mem::take(&mut self.forwarded) {
@@ -249,11 +251,21 @@ impl Kernel {
             .publish("error", parent, EMPTY, to_bytes(&content), Vec::new());
         let mut reply = self.bad_cell(DIED, &obituary.why);
         reply["traceback"] = content["traceback"].clone();
-        self.reply_to_cell(cell, "error", record.as_ref(), to_bytes(&reply));
+        let metadata = self.reply_to_cell(cell, "error", record.as_ref(), to_bytes(&reply));
         self.idle(&cell.request);
+        if record.is_some() {
+            self.note_cell(cell, &metadata);
+        } else {
+            self.note_death(obituary);
+        }
         if cell.stores_history() {
             self.execution_count += 1;
         }
+    }
+
+    fn note_death(&mut self, obituary: &Obituary) {
+        let death = obituary.death.clone();
+        self.chronicle.add(Entry::Death { death });
     }
 
     fn go_on_after_death(&mut self, was_ready: bool, why: &str) {
@@ -272,6 +284,7 @@ impl Kernel {
         }
         match Self::start_interpreter(&self.setup, Some(self.execution_count)) {
             Ok(fresh) => {
+                self.chronicle.add(Entry::Fresh { pid: fresh.pid() });
                 self.adopt(fresh);
                 // Front ends forget widgets and whatever else lived in the old one, as after a restart by the server.
                 self.status("restarting", None);

@@ -9,6 +9,7 @@ mod agent;
 mod answers;
 mod autopsy;
 mod cell;
+mod chronicle;
 mod cleanup;
 mod content;
 mod death;

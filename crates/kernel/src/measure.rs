@@ -71,10 +71,11 @@ impl Slot {
         }
     }
 
-    /// One point of the timeline.
-    pub(crate) fn sample(&mut self) {
-        if let Self::Resting(meter) = self {
-            meter.sample();
+    /// One point of the timeline: resident bytes.
+    pub(crate) fn sample(&mut self) -> Option<u64> {
+        match self {
+            Self::Resting(meter) => meter.sample(),
+            _ => None,
         }
     }
 

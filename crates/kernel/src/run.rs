@@ -3,6 +3,7 @@
 use crate::Setup;
 use crate::cell::Cell;
 use crate::cell::Closing;
+use crate::chronicle::Chronicle;
 use crate::cleanup::Cleanup;
 use crate::death::Life;
 use crate::debug::Debug;
@@ -15,6 +16,7 @@ use crate::subshell_life::Subshells;
 use crate::text_limit::TextLimits;
 use bytes::Bytes;
 use interpreter::Interpreter;
+use journal::Entry;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -40,6 +42,16 @@ pub enum Ended {
     Signalled,
     /// The interpreter died, and the configuration does not want another one.
     Died,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "asked to",
+            Self::Signalled => "by a signal",
+            Self::Died => "with its interpreter",
+        })
+    }
 }
 
 /// A running kernel. See the crate's documentation.
@@ -69,6 +81,7 @@ pub struct Kernel {
     pub(crate) ledger: ledger::Session,
     /// What the user's names hold.
     pub(crate) holdings: ledger::Holdings,
+    pub(crate) chronicle: Chronicle,
     /// The end of what came on standard error.
     pub(crate) stderr: LastWords,
     /// What the person is told with the next cell, since there was none to tell it under.
@@ -105,6 +118,7 @@ impl Kernel {
     pub fn new(setup: Setup, outbox: Outbox, interpreter: Result<Interpreter, String>) -> Self {
         let ledger = ledger::Session::new(crate::cell::thresholds(&setup.config));
         let notices = setup.notices.clone();
+        let chronicle = Chronicle::new(setup.journal.clone());
         let mut kernel = Self {
             setup,
             outbox,
@@ -123,6 +137,7 @@ impl Kernel {
             meter: Slot::Absent,
             usage: Usage::default(),
             ledger,
+            chronicle,
             holdings: ledger::Holdings::default(),
             stderr: LastWords::default(),
             words_for_the_next: None,
@@ -153,6 +168,7 @@ impl Kernel {
     /// Serves until the end is asked for. The child is gone when this returns.
     pub async fn run(mut self, mut inbox: Inbox) -> Ended {
         self.status("starting", None);
+        self.note_start();
         let greeting = tokio::time::sleep(GREETING);
         tokio::pin!(greeting);
         let mut greeted = false;
@@ -167,6 +183,9 @@ impl Kernel {
             if let Some(ended) = self.ending {
                 self.bury().await;
                 self.outbox.drain(DRAIN).await;
+                self.chronicle.add(Entry::End {
+                    how: ended.to_string(),
+                });
                 return ended;
             }
             let congested = self.outbox.congested();
@@ -240,7 +259,8 @@ impl Kernel {
         }
         if self.sample_at.is_some_and(|at| at <= now) {
             self.sample_at = Some(now + Duration::from_millis(self.setup.config.timeline_ms));
-            self.meter.sample();
+            let rss = self.meter.sample();
+            self.note_running_cell(rss);
         }
     }
 

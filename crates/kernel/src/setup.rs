@@ -22,6 +22,8 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// The configuration in force.
     pub config: Config,
+    /// Where the journal is kept, if it is.
+    pub journal: Option<journal::Options>,
     /// What was wrong with the configuration; shown once.
     pub notices: Vec<String>,
     /// Whether a person looks at the outputs, as the surroundings tell.

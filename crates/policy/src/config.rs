@@ -101,6 +101,15 @@ pub struct Finding {
     pub growth_bytes: u64,
 }
 
+/// What is kept in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// How long it gets, bytes; 0 keeps none.
+    pub size: u64,
+    /// Whether the cells' code is kept too.
+    pub source: bool,
+}
+
 /// Where the log goes and how much of it there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
@@ -143,6 +152,8 @@ pub struct Config {
     pub ipykernel_names: bool,
     /// Whether a fresh interpreter takes the place of one that died; else the kernel ends with it.
     pub restart_after_death: bool,
+    /// The journal.
+    pub journal: Journal,
     /// The log.
     pub log: Log,
 }
@@ -170,6 +181,10 @@ impl Default for Config {
             python: None,
             ipykernel_names: true,
             restart_after_death: true,
+            journal: Journal {
+                size: 4 * MIB,
+                source: false,
+            },
             log: Log::default(),
         }
     }

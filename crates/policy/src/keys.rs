@@ -161,7 +161,7 @@ pub const KEYS: &[Key] = &[
         name: "restart_after_death",
         doc: "Whether a fresh interpreter takes the place of one that died, under the same kernel. Without it the kernel ends \
               too, and the program that started it decides what to do.",
-        allowed: "true or false",
+        allowed: Allowed::Switch,
         in_project: true,
         set: |c, raw, _| value::switch(raw).map(|v| c.restart_after_death = v),
         print: |c| c.restart_after_death.to_string(),
@@ -342,6 +342,22 @@ pub const KEYS: &[Key] = &[
         in_project: true,
         set: |c, raw, _| value::texts(raw).map(|v| c.policy.keep_tags = v),
         print: |c| listed(c.policy.keep_tags.iter().map(String::as_str)),
+    },
+    Key {
+        name: "journal.size",
+        doc: "How long the journal of a kernel gets, in Jupyter's runtime folder. 0 keeps none.",
+        allowed: SIZE,
+        in_project: true,
+        set: |c, raw, _| value::size(raw).map(|v| c.journal.size = v),
+        print: |c| size(c.journal.size),
+    },
+    Key {
+        name: "journal.source",
+        doc: "Whether the journal keeps the code of the cells too, beside a hash of it. Not in a project's file.",
+        allowed: Allowed::Switch,
+        in_project: false,
+        set: |c, raw, _| value::switch(raw).map(|v| c.journal.source = v),
+        print: |c| c.journal.source.to_string(),
     },
     Key {
         name: "log.level",

@@ -97,7 +97,7 @@ fn a_mistake_names_the_file_the_line_the_key_and_what_is_allowed() {
         ),
         (
             "log.colour = 1",
-            "unknown key `log.colour`; there are finding.…, policy.…, log.level, log.file",
+            "unknown key `log.colour`; there are finding.…, policy.…, journal.…, log.level, log.file",
         ),
         ("log = \"debug\"", "unknown key `log`; there are "),
     ];
@@ -197,7 +197,7 @@ fn a_project_may_not_name_a_program_to_run_or_a_file_to_write_to() {
         .filter(|key| !key.in_project)
         .map(|key| key.name)
         .collect();
-    assert_eq!(named, ["python", "log.file"]);
+    assert_eq!(named, ["python", "journal.source", "log.file"]);
 }
 
 #[test]

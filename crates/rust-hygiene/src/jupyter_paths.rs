@@ -62,6 +62,13 @@ pub fn user_data_dir(variables: Variables, home: Option<&Path>) -> Option<PathBu
     Some(share.join("jupyter"))
 }
 
+/// Where running kernels leave files: `JUPYTER_RUNTIME_DIR`, else `runtime` in the data folder.
+pub fn runtime_dir(variables: Variables, home: Option<&Path>) -> Option<PathBuf> {
+    set(variables, "JUPYTER_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .or_else(|| Some(user_data_dir(variables, home)?.join("runtime")))
+}
+
 /// The data folder of a prefix.
 pub fn prefix_data_dir(prefix: &Path) -> PathBuf {
     prefix.join("share/jupyter")

@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use wire::ConnectionFile;
 
 use crate::python::{Candidates, choose_python, conda_prefix};
-use crate::{configuration, processes};
+use crate::{configuration, journal, processes};
 
 /// Run the kernel. Jupyter calls this; you hardly ever will.
 #[derive(Debug, Args)]
@@ -82,6 +82,7 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
         session: String::new(),
         key: connection.key.clone(),
         arguments: args.ipython_args,
+        journal: journal_options(&config, &args.connection_file),
         someone_looks: surroundings.someone_looks(),
         badge: policy::resolve(config.badge, &surroundings),
         config,
@@ -93,6 +94,17 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(serve(setup, &connection))
+}
+
+/// The journal bears the name of the connection file, as the kernel does in Jupyter's lists.
+fn journal_options(config: &policy::Config, connection_file: &Path) -> Option<::journal::Options> {
+    let id = connection_file.file_stem()?.to_string_lossy().into_owned();
+    (config.journal.size > 0).then_some(())?;
+    Some(::journal::Options {
+        folder: journal::folder()?,
+        id,
+        max_bytes: config.journal.size,
+    })
 }
 
 async fn serve(mut setup: Setup, connection: &ConnectionFile) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ mod colab;
 mod configuration;
 mod doctor;
 mod install;
+mod journal;
 mod jupyter_paths;
 mod kernel_arguments;
 mod kernel_command;
@@ -51,6 +52,7 @@ enum Command {
     List(list::ListArgs),
     Doctor(doctor::DoctorArgs),
     Policy(policy_command::PolicyArgs),
+    Journal(journal::JournalArgs),
     Strip(strip::StripArgs),
     Colab(colab::ColabArgs),
 }
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Policy(args) => policy_command::run(args),
+        Command::Journal(args) => journal::run(args),
         Command::Strip(args) => strip::run(args),
         Command::Colab(args) => colab::run(args),
     };
