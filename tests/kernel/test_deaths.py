@@ -130,7 +130,8 @@ def test_deaths_at_random_moments_are_told_truly_and_leave_nothing(start_kernel)
     assert end[0] - begin[0] < 8 << 20, f"the front grew from {begin[0]} to {end[0]} bytes"
 
 
-def test_what_is_lost_is_named(kernel):
+def test_what_is_lost_is_named(start_kernel):
+    kernel = start_kernel(env={"RUST_HYGIENE_EXPLAIN_BUDGET_MS": "10000"})
     kernel.execute_ok("import numpy; table = numpy.ones(10_000_000); small = 1")
     reply = kernel.execute("import os; os._exit(1)").reply
     told = "\n".join(reply.content["traceback"])

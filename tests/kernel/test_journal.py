@@ -78,7 +78,7 @@ def test_the_code_is_kept_if_configured_and_nothing_at_all_if_not_wanted(start_k
 
 
 def test_the_story_survives_when_everything_is_killed(start_kernel):
-    kernel = start_kernel()
+    kernel = start_kernel(env={"RUST_HYGIENE_EXPLAIN_BUDGET_MS": "10000"})
     kernel.execute_ok("import numpy; mine = numpy.ones(5_000_000)")
     cell = kernel.start(
         "more = numpy.ones(30_000_000)\nprint('on', flush=True)\nimport time; time.sleep(1000)"
