@@ -47,6 +47,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "interrupts.py",
     "kernel.py",
     "kinds.py",
+    "leftovers.py",
     "libc.py",
     "magics.py",
     "main.py",

@@ -99,6 +99,7 @@ impl Kernel {
             }
             "parent" => self.text_parent = Some(next()),
             "facts" => self.explained(&next()),
+            "late" => self.learnt(&next()),
             "input_request" => self.input_request(of_subshell(&envelope), next()),
             "elsewhere" => self.move_comm(envelope.id, &envelope.what),
             "where" => self.tell_why_it_goes_on(&envelope.what),

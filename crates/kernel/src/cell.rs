@@ -370,6 +370,13 @@ impl Kernel {
         }
     }
 
+    /// Takes what was found out in idle time.
+    pub(crate) fn learnt(&mut self, facts: &[u8]) {
+        let (facts, notice) = Facts::parse(facts);
+        self.notices.extend(notice);
+        self.ledger.learn(facts);
+    }
+
     fn close_cell(
         &mut self,
         cell: Cell,
@@ -413,6 +420,11 @@ impl Kernel {
             let policy = &self.setup.config.policy;
             let let_go = reply.facts.let_go;
             self.cleanup.cell_over(policy, record, let_go, cell.kept);
+        }
+        if self.ledger.takes_a_look()
+            && let Some(interpreter) = &mut self.interpreter
+        {
+            interpreter.send(&[Bytes::from_static(br#"{"op":"look"}"#)]);
         }
         if reply.envelope.exit {
             self.ending = Some(Ended::Asked);

@@ -37,6 +37,17 @@ pub(crate) fn split(host: &Host, facts: Option<&Facts>, notable: u64) -> Split {
     };
     if let Some(facts) = facts {
         rows.extend(slack_rows(facts));
+        let left = delta.saturating_sub(sum(&rows));
+        let shared = host.shmem.unwrap_or(0).min(left);
+        if shared >= SMALLEST as i64 {
+            let owner = "shared memory".to_owned();
+            rows.push(host_row(
+                RowCause::MappedFiles,
+                owner,
+                shared,
+                "shared pages counted by the system".into(),
+            ));
+        }
     }
     let unnamed = delta.saturating_sub(sum(&rows));
     let native = facts.map_or(0, |facts| native(facts, unnamed, named));
@@ -371,6 +382,67 @@ mod tests {
             ledger(&host(1000), Some(&Facts::default()), MIB as u64).explained,
             None
         );
+    }
+
+    fn allocator(name: &str, live: (i64, i64), slack: (i64, i64)) -> crate::Allocator {
+        crate::Allocator {
+            name: name.into(),
+            live: live.1 as u64,
+            slack: slack.1 as u64,
+            live_before: Some(live.0 as u64),
+            slack_before: Some(slack.0 as u64),
+        }
+    }
+
+    #[test]
+    fn what_no_name_explains_is_native_an_import_or_slack_by_the_allocators_own_counters() {
+        let of = |imported: &[&str]| Facts {
+            variables: vec![variable("a", 0, 40 * MIB)],
+            allocators: vec![
+                allocator("malloc", (10 * MIB, 80 * MIB), (0, 20 * MIB)),
+                allocator("pyarrow", (0, 0), (30 * MIB, 0)),
+            ],
+            imported: imported.iter().map(|name| (*name).to_owned()).collect(),
+            ..Facts::default()
+        };
+        let shown = |facts: Facts| {
+            let split = split(&host(70 * MIB), Some(&facts), MIB as u64);
+            let rows = split.ledger.rows.into_iter();
+            let rows: Vec<_> = rows
+                .map(|row| (row.cause, row.owner, row.bytes / MIB))
+                .collect();
+            (
+                rows,
+                split.unnamed / MIB,
+                split.native / MIB,
+                split.ledger.residue,
+            )
+        };
+        let (rows, unnamed, native, residue) = shown(of(&[]));
+        assert_eq!((unnamed, native, residue), (40, 30, Some(10 * MIB)));
+        assert!(rows.contains(&(RowCause::Native, "no Python name".into(), 30)));
+        assert!(rows.contains(&(
+            RowCause::Kept(Cause::AllocatorRetention),
+            "malloc".into(),
+            20
+        )));
+        assert!(rows.contains(&(RowCause::Kept(Cause::PoolCache), "pyarrow".into(), -30)));
+        let (rows, ..) = shown(of(&["pandas", "numpy"]));
+        assert!(rows.contains(&(RowCause::Imports, "pandas, numpy".into(), 30)));
+    }
+
+    #[test]
+    fn shared_pages_are_counted_once() {
+        let facts = Facts {
+            variables: vec![variable("a", 0, 60 * MIB)],
+            ..Facts::default()
+        };
+        let host = Host {
+            shmem: Some(100 * MIB),
+            ..host(100 * MIB)
+        };
+        let ledger = ledger(&host, Some(&facts), 1);
+        assert_eq!((ledger.rows[1].bytes, ledger.residue), (40 * MIB, Some(0)));
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use meter::{Gpu, GpuQuality, Reading};
 
 use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
-use crate::facts::Facts;
+use crate::facts::{Allocator, Facts};
 use crate::growths::Growths;
 use crate::hash::source_hash;
-use crate::history::{History, Run};
+use crate::history::{History, Run, Source};
 use crate::record::{
-    CellInfo, CellRecord, Confidence, Counts, CulpritKind, Finding, Status, VariableChange,
+    Cause, CellInfo, CellRecord, Confidence, Counts, CulpritKind, Finding, Status, VariableChange,
 };
-use crate::rows::{rounded, split};
+use crate::rows::{Split, rounded, split};
 use crate::thresholds::Thresholds;
 
 const RECORD_VERSION: u32 = 1;
@@ -53,6 +53,16 @@ pub struct Session {
     history: History,
     open: BTreeMap<String, Open>,
     growths: Growths,
+    /// Bytes that no name explained, over the cells that loaded no package.
+    unnamed: i64,
+    /// What is learnt in idle time would say something new.
+    look_wanted: bool,
+    /// It has not been learnt yet.
+    look_awaited: bool,
+    /// What the allocators last said.
+    allocators: Vec<Allocator>,
+    /// Findings of idle time that the next record tells.
+    learnt: Vec<Finding>,
 }
 
 #[derive(Debug)]
@@ -119,6 +129,7 @@ impl Session {
         if let Some(facts) = &tier1 {
             self.growths.add(facts);
         }
+        self.remember(&reading.host, &split, tier1.as_ref());
         let hash = source_hash(end.source);
         let ended_well = end.status == Status::Ok;
         let source = self.history.add(
@@ -140,9 +151,9 @@ impl Session {
             unnamed: split.unnamed,
             growth: &self.growths,
         };
-        let mut findings = Vec::new();
+        let mut findings = std::mem::take(&mut self.learnt);
         if end.status != Status::Aborted {
-            for (number, detector) in ALL.iter().enumerate() {
+            for (number, detector) in ALL.iter().enumerate().filter(|(_, one)| !one.late) {
                 let verdict = (detector.detect)(&evidence);
                 let told = take(
                     &mut self.open,
@@ -154,6 +165,7 @@ impl Session {
             }
         }
         close_released(&mut self.open, &tier0, tier1.as_ref());
+        self.yield_to_learnt(&mut findings);
         sort(&mut findings);
 
         let mut reported = Vec::new();
@@ -190,6 +202,79 @@ impl Session {
         }
     }
 
+    /// Takes note of what a cell left unexplained, and ends findings of idle time whose memory has gone.
+    fn remember(&mut self, host: &meter::Host, split: &Split, tier1: Option<&Facts>) {
+        let delta = host.delta.unwrap_or(0);
+        let mut had_some = false;
+        self.open.retain(|_, one| {
+            let late = ALL.get(one.detector).is_some_and(|detector| detector.late);
+            had_some |= late;
+            !late
+                || delta.saturating_neg() < i64::try_from(one.finding.bytes / 2).unwrap_or(i64::MAX)
+        });
+        let Some(facts) = tier1 else { return };
+        if facts.imported.is_empty() {
+            self.unnamed = self.unnamed.saturating_add(split.unnamed).max(0);
+        }
+        self.allocators.clone_from(&facts.allocators);
+        let least = i64::try_from(self.thresholds.min_held).unwrap_or(i64::MAX);
+        let wanted = had_some || (split.unnamed > 0 && self.unnamed >= least);
+        self.look_wanted |= wanted;
+        self.look_awaited |= wanted;
+    }
+
+    /// Growth without an explanation is not told while the explanation may still come, and ends when it has come.
+    fn yield_to_learnt(&mut self, told: &mut Vec<Finding>) {
+        let learnt = self
+            .open
+            .values()
+            .filter(|one| ALL.get(one.detector).is_some_and(|detector| detector.late))
+            .fold(0u64, |sum, one| sum.saturating_add(one.finding.bytes));
+        self.open
+            .retain(|_, one| !(is_unexplained(&one.finding) && learnt >= one.finding.bytes / 2));
+        if self.look_awaited || learnt > 0 {
+            for one in self.open.values_mut() {
+                if is_unexplained(&one.finding) {
+                    one.told = 0;
+                }
+            }
+            told.retain(|finding| !is_unexplained(finding));
+        }
+    }
+
+    /// Whether the agent should look, in idle time, for what nothing leads to. True once for each reason.
+    pub fn takes_a_look(&mut self) -> bool {
+        std::mem::take(&mut self.look_wanted)
+    }
+
+    /// Judges what was learnt in idle time; the next record tells it.
+    pub fn learn(&mut self, mut facts: Facts) {
+        facts.allocators.clone_from(&self.allocators);
+        let cell = CellInfo {
+            execution_count: None,
+            source_hash: String::new(),
+            run: 0,
+            status: Status::Ok,
+        };
+        let source = Source::default();
+        let evidence = Evidence {
+            cell: &cell,
+            facts: Some(&facts),
+            source: &source,
+            thresholds: &self.thresholds,
+            host: &meter::Host::default(),
+            unnamed: self.unnamed,
+            growth: &self.growths,
+        };
+        for (number, detector) in ALL.iter().enumerate().filter(|(_, one)| one.late) {
+            let verdict = (detector.detect)(&evidence);
+            let told = take(&mut self.open, (number, detector), "", verdict);
+            self.learnt.extend(told);
+        }
+        self.look_awaited = false;
+        self.yield_to_learnt(&mut Vec::new());
+    }
+
     /// Every finding that still holds, worst first.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self
@@ -200,6 +285,12 @@ impl Session {
         sort(&mut findings);
         findings
     }
+}
+
+/// Whether a finding says only that memory grew.
+fn is_unexplained(finding: &Finding) -> bool {
+    finding.cause == Cause::NativeLeak
+        || (finding.cause == Cause::UserGrowth && finding.culprit.kind == CulpritKind::Holder)
 }
 
 /// Brings the open findings of one detector up to date and answers with what the person should be told now.

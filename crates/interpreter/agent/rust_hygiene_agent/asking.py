@@ -63,6 +63,8 @@ class Asking:
 
         Returns when it has, or has noted it: an empty text, or why it cannot.
         """
+        if what == "findings" and getattr(self, "_look_wanted", False):
+            self.look_if_wanted(bool)  # it is waited for
         question = {"op": "ask", "what": what, "words": list(words), "afterwards": afterwards}
         self.channel.send({**question, **self._who()})
         return bytes(self._await("told")[0]).decode()

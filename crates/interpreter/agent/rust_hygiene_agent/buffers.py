@@ -115,6 +115,10 @@ class Buffers:
         self.total += held
         return held
 
+    def counted(self):
+        """[(address, bytes)] of the buffers in this process's memory."""
+        return [(address, size) for address, size in self._counted.items() if type(address) is int]
+
     def held_bytes(self, obj, size):
         """Bytes of a bytes, bytearray or array.array object of `size` bytes in all."""
         if size < RESIDENT_FROM:

@@ -228,12 +228,21 @@ class Cells:
             later()
 
     def idle_work(self):
-        """A second after the last cell: history to disk."""
+        """A second after the last cell: history to disk, and a look for what nothing leads to."""
         self.settle()
+        self.look_if_wanted(self.channel.readable_now)
         try:
             self.shell.history_manager.writeout_cache()
         except Exception:
             log.debug("history not written", exc_info=True)
+
+    def look_if_wanted(self, stop):
+        """Looks for what nothing leads to if the front wants to know; the wish stays if `stop` answers with true before the end."""
+        if self._look_wanted and self.facts is not None:
+            rows = self._guarded(unseen, self.facts.leftovers, stop)
+            if rows is not None:
+                self._look_wanted = False
+                self.channel.send({"op": "late"}, dumps({"holders": rows, "complete": True}))
 
     def _explain(self, envelope):
         facts = self._guarded(unseen, self.facts.explain, float(envelope.get("budget_s", 0.1)))

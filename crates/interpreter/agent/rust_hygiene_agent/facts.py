@@ -6,6 +6,7 @@ Tier 1 is asked for when memory moved notably: what the names hold, and what the
 Nothing here keeps a user's object alive: between cells there are only names, ids and sizes.
 """
 
+import atexit
 import gc
 import sys
 from itertools import islice
@@ -43,6 +44,8 @@ class Facts:
         self._holders = {}  # (kind, name) -> bytes
         self._error = None  # id of the last exception
         self._census = self._allocators = None  # what else keeps memory
+        self._leftovers = None  # what nothing leads to
+        self._exits = 0  # functions of `atexit` that are not the user's
         self._parts = None  # containers within objects
         self._modules = 0  # how many were loaded before the cell
         self._new = self._dropped = self._changed = ()
@@ -53,6 +56,15 @@ class Facts:
         self._given = dict(zip(namespace, map(id, namespace.values())))
         self._names.look(namespace)
         self._error = _error_id()
+        self._exits = atexit._ncallbacks()
+
+    def leftovers(self, stop):
+        """Rows of what nothing leads to; None if `stop` answered with true before the end."""
+        if self._leftovers is None:
+            from .leftovers import Leftovers
+
+            self._leftovers = Leftovers(self._shell, self._exits)
+        return self._leftovers.look(stop)
 
     def settle(self):
         """What can be read only now, when all of the kernel's own is loaded: the allocators before the first cell."""

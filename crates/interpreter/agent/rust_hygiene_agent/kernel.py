@@ -51,6 +51,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self._raw_headers = {}
         self._backlog = []
         self._cell_task = None
+        self._look_wanted = False  # for what nothing leads to, in the next idle moment
         self._cells = 0  # how many have begun
         self._count_before = 0
         self._comms = None
@@ -174,6 +175,8 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
             self.cleaner.answer_survey(envelope)
         elif operation == "step":
             self.cleaner.answer_step(envelope, sections)
+        elif operation == "look":
+            self._look_wanted = True
         elif operation == "exit":
             self.server.stop()
 

@@ -14,7 +14,7 @@
 //!
 //! **What it is confused with.** A leak: nothing is alive. A pool of a library's own (`pool_cache`).
 //!
-//! **Step.** `trim`.
+//! **Step.** `malloc_trim`.
 
 use super::kept::settled;
 use super::{Evidence, Verdict};

@@ -15,7 +15,7 @@
 //! **What it is confused with.** Figures that are closed already and wait for the collector (`ref_cycle`); the memory of closed
 //! figures that the allocator keeps (`allocator_retention`).
 //!
-//! **Step.** `close_figures`.
+//! **Step.** `figures`.
 
 use super::kept::{Told, finding};
 use super::{Evidence, Verdict};

@@ -7,6 +7,7 @@ mod allocator_retention;
 mod autograd_graph;
 mod cache_growth;
 mod child_process;
+mod exit_functions;
 mod figures;
 mod framework_state;
 mod ipython_refs;
@@ -14,6 +15,7 @@ mod kept;
 mod native_leak;
 mod open_resource;
 mod pool_cache;
+mod ref_cycle;
 mod registry_callback;
 mod stored_exceptions;
 mod suspended_execution;
@@ -68,6 +70,8 @@ pub(crate) enum Scope {
 pub(crate) struct Detector {
     /// How far it sees.
     pub scope: Scope,
+    /// It judges what is learnt in idle time, not the cell.
+    pub late: bool,
     /// How it judges.
     pub detect: fn(&Evidence) -> Verdict,
 }
@@ -76,67 +80,93 @@ pub(crate) struct Detector {
 pub(crate) const ALL: &[Detector] = &[
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: ipython_refs::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: traceback_refs::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: stored_exceptions::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: figures::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: autograd_graph::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: view_retention::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: cache_growth::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: open_resource::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: child_process::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: suspended_execution::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: registry_callback::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: framework_state::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: pool_cache::detect,
     },
     Detector {
         scope: Scope::Session,
+        late: false,
         detect: allocator_retention::detect,
     },
     Detector {
         scope: Scope::Source,
+        late: false,
         detect: native_leak::detect,
     },
     Detector {
         scope: Scope::Source,
+        late: false,
         detect: user_growth::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        late: true,
+        detect: ref_cycle::detect,
+    },
+    Detector {
+        scope: Scope::Session,
+        late: true,
+        detect: exit_functions::detect,
     },
 ];
 

@@ -4,10 +4,9 @@
 //!
 //! **Why it matters.** Each run of a cell that registers something adds one more, and the library keeps it until the kernel ends.
 //!
-//! **How it is detected.** Handlers of loggers, open widgets, `weakref.finalize`, IPython's events; functions of `atexit` by what
-//! nothing visible refers to while their number has grown.
+//! **How it is detected.** Handlers of loggers, open widgets, `weakref.finalize` and IPython's events are sized.
 //!
-//! **Example.** `log.addHandler(MemoryHandler(…))` or `atexit.register(self.close)` in a cell that is run again
+//! **Example.** `log.addHandler(MemoryHandler(…))` in a cell that is run again
 //!
 //! **Fix.** Guard the registration (`if not log.hasHandlers()`), unregister, register a `weakref.WeakMethod`.
 //!
@@ -78,19 +77,10 @@ fn told(holder: &Holder) -> Told {
                  getattr(_f, \"__module__\", \"\") == \"__main__\"];"
             ),
         ),
-        _ => {
-            let class = holder.names.first().map_or("object", String::as_str);
-            (
-                format!(
-                    "{count} objects of `{class}` hold {held}; nothing refers to them but functions registered with {name}. Register \
-                     a weakref.WeakMethod, or unregister what is done."
-                ),
-                format!(
-                    "import atexit, gc; [atexit.unregister(getattr(_o, _n)) for _o in gc.get_objects() if type(_o).__name__ == \
-                     {class:?} for _n in vars(type(_o)) if not _n.startswith(\"__\")];"
-                ),
-            )
-        }
+        _ => (
+            format!("{count} entries of {name} hold {held}: remove what is no longer needed."),
+            "%hygiene leaks".to_owned(),
+        ),
     };
     Told {
         kind: CulpritKind::Library,
@@ -117,7 +107,6 @@ mod tests {
             ),
             ("finalize", "weakref.finalize", "detach"),
             ("events", "post_run_cell", "unregister(\"post_run_cell\""),
-            ("atexit", "atexit", "atexit.unregister"),
         ] {
             let mut held = holder(HolderKind::Registry, name, &["Client"], 40 * MIB);
             (held.type_name, held.count) = (of.into(), 6);

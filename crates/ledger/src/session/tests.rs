@@ -313,3 +313,71 @@ fn counters_of_frameworks_join_the_devices() {
         assert_eq!(joined, expected, "{what}");
     }
 }
+
+fn unexplained(delta: i64) -> Facts {
+    let mut facts = holders(vec![]);
+    facts.allocators = vec![crate::Allocator {
+        name: "malloc".into(),
+        live: (100 * M + delta) as u64,
+        live_before: Some(100 * MIB),
+        slack_before: Some(0),
+        ..crate::Allocator::default()
+    }];
+    facts
+}
+
+fn garbage(bytes: u64) -> Facts {
+    let mut held = holder(HolderKind::Cycle, "Node", &[], bytes);
+    held.direct = true;
+    holders(vec![held])
+}
+
+#[test]
+fn what_no_name_explains_is_looked_into_in_idle_time_and_told_with_the_next_record() {
+    let mut session = Session::new(Thresholds::default());
+    session.close_cell(cell("quiet", 2 * M, Some(unexplained(2 * M))));
+    assert!(!session.takes_a_look());
+    session.close_cell(cell("loop", 16 * M, Some(unexplained(16 * M))));
+    assert!(session.takes_a_look());
+    assert!(!session.takes_a_look());
+    session.learn(garbage(16 * MIB));
+    assert_eq!(session.findings()[0].cause, Cause::RefCycle);
+    let record = session.close_cell(cell("next", 0, None));
+    assert_eq!(record.findings.len(), 1);
+    assert!(
+        session
+            .close_cell(cell("next", 0, None))
+            .findings
+            .is_empty()
+    );
+    session.close_cell(cell("gc.collect()", -16 * M, None));
+    assert!(session.findings().is_empty());
+}
+
+#[test]
+fn growth_without_explanation_waits_for_the_look_and_yields_to_what_it_finds() {
+    let runs = |session: &mut Session, count: usize| {
+        let told: Vec<Finding> = (0..count)
+            .flat_map(|_| {
+                session
+                    .close_cell(cell("loop", 16 * M, Some(unexplained(16 * M))))
+                    .findings
+            })
+            .collect();
+        told
+    };
+    let mut session = Session::new(Thresholds::default());
+    assert!(runs(&mut session, 7).is_empty());
+    assert_eq!(session.findings()[0].cause, Cause::NativeLeak);
+    session.learn(holders(vec![]));
+    assert_eq!(
+        session
+            .close_cell(cell("loop", 16 * M, Some(unexplained(16 * M))))
+            .findings
+            .len(),
+        0
+    );
+    session.learn(garbage(120 * MIB));
+    let causes: Vec<Cause> = session.findings().iter().map(|one| one.cause).collect();
+    assert_eq!(causes, [Cause::RefCycle]);
+}

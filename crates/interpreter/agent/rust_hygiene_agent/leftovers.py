@@ -1,0 +1,225 @@
+"""What nothing leads to: garbage in cycles, and objects of the notebook's that only C code holds, such as functions of `atexit`.
+
+For idle moments: it goes over the whole heap, in steps, and gives up as soon as something else is to be done. Nothing is collected to find
+out, so no weak reference dies and no finaliser runs: the references that an object has are compared with those that come from
+other objects that nothing leads to, as the collector does it, but also through arrays of objects, into which it cannot see.
+"""
+
+import atexit
+import gc
+import sys
+import types
+from collections import Counter
+from itertools import compress, repeat
+from operator import is_, not_
+
+from . import registries
+from .clock import begin, now
+from .kinds import attribute, derives, type_name
+from .running import locals_of
+
+_STEP = 2_000  # objects at a time: about a millisecond
+_MOST = 3_000_000  # objects of a heap that is gone through
+_FEW = 200_000  # objects that nothing leads to
+_PINS = 1 << 20  # bytes above in a heap: something lives there
+_PLAIN = frozenset(
+    ("list", "dict", "tuple", "set", "cell", "method", "function", "frame", "traceback", "generator", "type")
+)
+_DULL = frozenset(
+    map(id, (types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.GetSetDescriptorType))
+)
+_tracked, _count = gc.is_tracked, sys.getrefcount
+
+
+class Interrupted(Exception):
+    """Something else is to be done."""
+
+
+class Leftovers:
+    """Looks for them in one shell's process."""
+
+    def __init__(self, shell, exits):
+        """The first `exits` functions of `atexit` are not the notebook's."""
+        self._shell = shell
+        self._exits = exits
+
+    def look(self, stop, seconds=5.0):
+        """Rows as of holders; None if `stop` answered with true before the end, or after so many seconds of this thread's time."""
+        deadline = begin() + seconds
+        try:
+            return self._look(lambda: stop() or now() > deadline)
+        except Interrupted:
+            return None
+
+    def _look(self, stop):
+        if len(gc.get_objects()) > _MOST:
+            return []
+        seen = self._reachable(stop)
+        members = _unreached(seen, stop)
+        if not members:
+            return []
+        dead, living, held = _split(members, stop)
+        rows = []
+        if dead:
+            rows.append(_cycles(dead, seen, stop))
+        pinned = [one for one in living if registries.is_users_class(type(one))]
+        added = atexit._ncallbacks() - self._exits  # it does not say which they are
+        if pinned and added > 0:
+            rows.append(_pinned(pinned, held, seen, added, stop))
+        return rows
+
+    def _reachable(self, stop):
+        """Ids of the containers that modules, the shell and running functions lead to."""
+        roots = [self._shell, sys.modules, type, gc.garbage]
+        frames = sys._current_frames()
+        for frame in frames.values():
+            while frame is not None:
+                roots += [frame, *locals_of(frame)] if frame.f_code.co_flags & 1 else [frame, frame.f_locals]
+                frame = frame.f_back
+        frames.clear()
+        for found in registries.everything(self._shell):
+            roots += found.roots
+        seen = set(map(id, roots))
+        _spread(roots, seen, stop)
+        return seen
+
+
+def _spread(objects, seen, stop, found=None):
+    """Adds to `seen` the ids of all containers that `objects` lead to, and to `found` the containers themselves."""
+    stack = objects
+    while stack:
+        if stop():
+            raise Interrupted
+        step = stack[-_STEP:]
+        del stack[-_STEP:]
+        fresh = dict(zip(map(id, refs := _containers(step)), refs))
+        for key in fresh.keys() & seen:
+            del fresh[key]
+        seen.update(fresh)
+        stack += fresh.values()
+        if found is not None:
+            found += fresh.values()
+
+
+def _containers(step):
+    """What these objects refer to, as far as it may refer to something itself."""
+    refs = _referents(step)
+    tracked = list(compress(refs, map(_tracked, refs)))
+    array = attribute("numpy", "ndarray")
+    if array is not None:
+        arrays = compress(refs, map(is_, map(type, refs), repeat(array)))
+        tracked += [one for one in arrays if _holds_objects(one)]
+    return tracked
+
+
+def _referents(step):
+    refs = gc.get_referents(*step)
+    array = attribute("numpy", "ndarray")
+    if array is not None:
+        for one in compress(step, map(is_, map(type, step), repeat(array))):
+            refs += array.reshape(one, -1).tolist() if _holds_objects(one) else ()
+    return refs
+
+
+def _holds_objects(array):
+    kind = type(array)
+    return kind.dtype.__get__(array).kind == "O" and kind.size.__get__(array) <= _FEW
+
+
+def _unreached(seen, stop):
+    """The containers that are not among `seen` but for ours, with the arrays of objects within."""
+    everything = gc.get_objects()
+    missing = list(compress(everything, map(not_, map(seen.__contains__, map(id, everything)))))
+    del everything
+    missing = [
+        one
+        for one in missing
+        if id(type(one)) not in _DULL and not derives(type(one), type) and one is not seen
+    ]
+    if not missing or len(missing) > _FEW:
+        return []
+    known = set(map(id, missing))
+    _spread(list(missing), known | seen, stop, missing)
+    return missing
+
+
+def _split(members, stop):
+    """(dead, living, those of the living that something invisible refers to).
+
+    Dead are those whose references all come from other dead ones.
+    """
+    inside = Counter()
+    for start in range(0, len(members), _STEP):
+        if stop():
+            raise Interrupted
+        inside.update(map(id, _referents(members[start : start + _STEP])))
+    counts = list(map(_count, members))
+    ours = next(map(_count, [[]]))  # the references of the list and of the call
+    within = map(inside.__getitem__, map(id, members))
+    outside = [one for one, count, known in zip(members, counts, within) if count - ours > known]
+    living = set(map(id, outside))
+    _spread(list(outside), living, stop)
+    return (
+        [one for one in members if id(one) not in living],
+        [one for one in members if id(one) in living],
+        outside,
+    )
+
+
+def _cycles(dead, seen, stop):
+    """The row of the garbage."""
+    walker = _walker(seen, stop)
+    array = attribute("numpy", "ndarray")
+    opaque = any(type(one) is array and _holds_objects(one) for one in dead)
+    names = Counter(map(type_name, map(type, dead)))
+    figures = [one for one in dead if type(one) is attribute("matplotlib.figure", "Figure")]
+    theirs = [type_name(type(one)) for one in dead if registries.is_users_class(type(one))]
+    label = "Figure" if figures else theirs[0] if theirs else _first(names)
+    size = walker.below(dead)
+    in_heap = _within_heaps(walker.buffers.counted())
+    what = "object array" if opaque else "heap" if in_heap > size / 2 else ""
+    row = _row("cycle", label, what, size, len(figures) or names[label])
+    return {**row, "direct": bool(figures or theirs)}
+
+
+def _first(names):
+    return next((name for name, _ in names.most_common() if name not in _PLAIN), "objects")
+
+
+def _within_heaps(buffers):
+    """Bytes of buffers that lie within the C allocator's heap with something above them: freed, they stay resident."""
+    with open("/proc/self/maps") as maps:
+        parts = [line.split()[0].split("-") for line in maps if line.rstrip().endswith("[heap]")]
+    start = min((int(part[0], 16) for part in parts), default=0)
+    end = max((int(part[1], 16) for part in parts), default=0)
+    inside = [(address, size) for address, size in buffers if start <= address < end]
+    if not inside or end - max(address + size for address, size in inside) < _PINS:
+        return 0
+    return sum(size for _, size in inside)
+
+
+def _pinned(pinned, held, seen, added, stop):
+    """The row of the objects that the functions of `atexit` keep: callables that only C code refers to."""
+    walker = _walker(seen, stop)
+    callables = [one for one in held if _is_users_callable(one)]
+    names = Counter(type_name(type(one)) for one in pinned)
+    label = names.most_common(1)[0][0]
+    size = walker.below(pinned)
+    row = _row("registry", "atexit", "atexit", size, names[label])
+    # As many callables as exit functions were added: it is they that keep the objects, and not another C library.
+    return {**row, "names": [label], "maybe_shared": not 0 < len(callables) <= added}
+
+
+def _is_users_callable(one):
+    function = one.__func__ if type(one) is types.MethodType else one
+    return type(function) is types.FunctionType and function.__module__ == "__main__"
+
+
+def _walker(seen, stop):
+    from .sizing import Walker
+
+    return Walker(now() + 5.0, seen, stop=stop)
+
+
+def _row(kind, name, of, size, count):
+    return {"kind": kind, "name": name, "names": [], "type": of, "bytes": size, "before": 0, "count": count}

@@ -1,0 +1,185 @@
+//! `ref_cycle`: garbage in cycles that the collector has not found yet, or cannot find.
+//!
+//! **When it fires.** Objects that nothing leads to and whose references all come from one another hold 10 MiB or more.
+//!
+//! **Why it matters.** The collector starts by the number of objects, not by their bytes: a few dead ones with large arrays may wait for
+//! long. After `gc.disable()` they wait for ever, and into arrays of objects it cannot see at all.
+//!
+//! **How it is detected.** In idle time, by reference counts; nothing is collected to find out.
+//!
+//! **Example.** `child.parent = self`; a figure that was closed; `sites = np.empty(n, dtype=object)` with a back reference
+//!
+//! **Fix.** `gc.collect()`, `gc.enable()`, a `weakref` for the way back. Where the garbage lies within the C allocator's heap below
+//! something that lives, a collection alone returns nothing to the system: then it is `allocator_retention`, and a trim is needed too.
+//!
+//! **What it is confused with.** Open figures (`figures`), objects that an exit function keeps (`registry_callback`).
+//!
+//! **Step.** `gc`.
+
+use super::kept::{Told, finding, settled};
+use super::{Evidence, Verdict};
+use crate::facts::{Facts, Holder, HolderKind};
+use crate::record::{Cause, CulpritKind, Finding};
+use crate::size::human;
+
+const LIBRARIES: u64 = 3;
+const COLLECT: &str = "import gc; gc.collect();";
+const BOTH: &str = "import ctypes, gc; gc.collect(); ctypes.CDLL(None).malloc_trim(0);";
+
+pub(super) fn detect(evidence: &Evidence) -> Verdict {
+    let Some(facts) = evidence.facts else {
+        return Verdict::Unknown;
+    };
+    let found = facts
+        .holders
+        .iter()
+        .filter(|holder| holder.kind == HolderKind::Cycle && matters(evidence, holder))
+        .map(|holder| told(evidence, facts, holder))
+        .filter(|finding| finding.bytes >= evidence.thresholds.min_held)
+        .collect();
+    settled(facts.complete, found)
+}
+
+/// Packages leave some garbage of their own when they are loaded: what is not of the notebook's classes counts from more bytes on, and
+/// only if it is a good part of what is to be explained.
+fn matters(evidence: &Evidence, holder: &Holder) -> bool {
+    let unnamed = u64::try_from(evidence.unnamed).unwrap_or(0);
+    holder.direct
+        || (holder.bytes >= evidence.thresholds.min_held.saturating_mul(LIBRARIES)
+            && holder.bytes >= unnamed / LIBRARIES)
+}
+
+fn told(evidence: &Evidence, facts: &Facts, holder: &Holder) -> Finding {
+    let figures = holder.name == "Figure";
+    // A figure's renderer has memory of its own, which is part of what no name explained.
+    let native = u64::try_from(evidence.unnamed).unwrap_or(0);
+    let mut bytes = match figures {
+        true => holder.bytes.max(native.min(holder.bytes.saturating_mul(2))),
+        false => holder.bytes,
+    };
+    let name = if figures {
+        "matplotlib Figure"
+    } else {
+        &holder.name
+    };
+    let mut holder = Holder {
+        name: name.into(),
+        ..holder.clone()
+    };
+    if holder.type_name == "heap" {
+        bytes = bytes.saturating_add(
+            facts
+                .allocators
+                .iter()
+                .find(|one| one.name == "malloc")
+                .map_or(0, |one| one.slack),
+        );
+        let told = Told {
+            kind: CulpritKind::Library,
+            message: format!(
+                "{} lie within the heap of glibc's allocator (malloc), freed or held by garbage in cycles ({}) below something that \
+                 lives: gc.collect() alone returns little to the system, malloc_trim(0) after it does.",
+                human(bytes),
+                holder.name
+            ),
+            hint: BOTH.into(),
+            step: Some("malloc_trim"),
+        };
+        holder.name = "glibc malloc".into();
+        return finding(Cause::AllocatorRetention, &holder, bytes, told);
+    }
+    let opaque = holder.type_name == "object array";
+    let (rest, hint) = if opaque {
+        (
+            "gc.collect() cannot free them, since the cycle leads through an object array (dtype=object): keep such objects in a list, \
+             or make the back reference a weakref.",
+            "# keep the objects in a list instead of an array with dtype=object, or make the back reference a weakref",
+        )
+    } else {
+        (
+            "they wait for the garbage collector, which counts objects and not bytes.",
+            COLLECT,
+        )
+    };
+    let told = Told {
+        kind: if figures {
+            CulpritKind::Library
+        } else {
+            CulpritKind::Holder
+        },
+        message: format!(
+            "Objects that refer to each other in a cycle ({}) keep {} although nothing uses them; {rest}",
+            holder.name,
+            human(bytes)
+        ),
+        hint: hint.into(),
+        step: (!opaque).then_some("gc"),
+    };
+    finding(Cause::RefCycle, &holder, bytes, told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, MIB, finding, holder, is_gone};
+    use super::*;
+    use crate::facts::Allocator;
+
+    fn garbage(name: &str, of: &str, bytes: u64) -> Case {
+        let mut held = holder(HolderKind::Cycle, name, &[], bytes);
+        held.type_name = of.into();
+        held.direct = true;
+        Case::of(vec![held])
+    }
+
+    #[test]
+    fn garbage_is_collected_unless_the_collector_is_blind_to_it() {
+        for (of, hint, step) in [
+            ("", COLLECT, Some("gc")),
+            ("object array", "# keep the objects in a list", None),
+        ] {
+            let found = finding(garbage("Node", of, 80 * MIB).judge(detect));
+            assert!(found.hint.starts_with(hint));
+            assert_eq!(
+                (found.cause, found.step.as_deref()),
+                (Cause::RefCycle, step)
+            );
+        }
+        assert!(is_gone(garbage("Node", "", MIB).judge(detect)));
+    }
+
+    #[test]
+    fn garbage_of_packages_counts_if_it_is_much_and_explains_much() {
+        let theirs = |bytes, unnamed: u64| {
+            let mut case = garbage("deque", "", bytes).unnamed(unnamed as i64);
+            case.facts.holders[0].direct = false;
+            case.judge(detect)
+        };
+        finding(theirs(80 * MIB, 80 * MIB));
+        assert!(is_gone(theirs(14 * MIB, 14 * MIB)));
+        assert!(is_gone(theirs(40 * MIB, 400 * MIB)));
+    }
+
+    #[test]
+    fn closed_figures_have_renderers_too() {
+        let case = garbage("Figure", "", 60 * MIB).unnamed(90 * MIB as i64);
+        assert_eq!(finding(case.judge(detect)).bytes, 90 * MIB);
+        let case = garbage("Figure", "", 60 * MIB).unnamed(900 * MIB as i64);
+        assert_eq!(finding(case.judge(detect)).bytes, 120 * MIB);
+    }
+
+    #[test]
+    fn garbage_that_pins_free_heap_needs_a_trim_as_well() {
+        let mut case = garbage("Node", "heap", 60 * MIB);
+        case.facts.allocators = vec![Allocator {
+            name: "malloc".into(),
+            slack: 30 * MIB,
+            ..Allocator::default()
+        }];
+        let found = finding(case.judge(detect));
+        assert_eq!(
+            (found.cause, found.bytes),
+            (Cause::AllocatorRetention, 90 * MIB)
+        );
+        assert!(found.hint.contains("malloc_trim"));
+    }
+}

@@ -1,0 +1,107 @@
+"""What nothing leads to is found without being touched: dead cycles, also those that the collector cannot see, and what `atexit` keeps."""
+
+import pytest
+from shell import MB, Shell
+
+
+@pytest.fixture
+def shell():
+    shell = Shell()
+    shell.run("import gc; gc.disable()")  # the garbage is there when we look
+    yield shell
+    shell.close()
+
+
+def look(shell):
+    rows = shell.probe("facts.leftovers(bool)")
+    return {row["kind"]: row for row in rows if row["bytes"] > 2 * MB}
+
+
+CYCLES = {
+    "a back reference": "class C: pass\nc = C(); c.d = C(); c.d.up = c; c.big = b'x' * 9_000_000; del c",
+    "slots": "class C:\n    __slots__ = 'me', 'big'\nc = C(); c.me = c; c.big = b'x' * 9_000_000; del c",
+    "a closure": "def f():\n    big = b'x' * 9_000_000\n    def g(): return g, big\nf()",
+    "a list in itself": "c = [b'x' * 9_000_000]; c.append(c); del c",
+    "an exception in its frame": (
+        "def f():\n    big = b'x' * 9_000_000\n    try: 1 / 0\n    except ZeroDivisionError as e: kept = e\nf()"
+    ),
+    "a library's classes": (
+        "import xml.dom.minidom as m\nd = m.parseString('<a>' + '<b>text</b>' * 13_000 + '</a>'); del d"
+    ),
+}
+
+
+@pytest.mark.parametrize("cycle", CYCLES)
+def test_dead_cycles_are_sized_and_stay_as_they_are(shell, cycle):
+    shell.run(CYCLES[cycle])
+    row = look(shell)["cycle"]
+    assert row["bytes"] >= (8.9 * MB)
+    assert row["type"] != "object array"
+    before = shell.anonymous()
+    shell.run("gc.collect()")
+    assert before - shell.anonymous() > 0.5 * row["bytes"]
+    assert "cycle" not in look(shell)
+
+
+def test_a_cycle_through_an_array_of_objects_is_known_as_one(shell):
+    shell.run(
+        "import numpy as np\nclass C: pass\nc = C(); c.parts = np.empty(3, dtype=object); c.big = b'x' * 9_000_000\n"
+        "c.parts[1] = C(); c.parts[1].up = c; del c; gc.collect()"
+    )
+    row = look(shell)["cycle"]
+    assert row["type"] == "object array"
+    assert row["bytes"] == pytest.approx(9 * MB, rel=0.25)
+
+
+ALIVE = {
+    "a name": "x = [b'x' * 9_000_000]; x.append(x)",
+    "a function's default": "def f(x=[b'x' * 9_000_000]): pass\nf.me = f",
+    "an attribute of a class": "class C: held = [b'x' * 9_000_000]\nC.me = C",
+    "a module": "import json; json.extra = [b'x' * 9_000_000]; json.extra.append(json.extra)",
+    "a running thread": (
+        "import threading\nstop = threading.Event()\n"
+        "def work():\n    x = [b'x' * 9_000_000]; x.append(x); stop.wait(60)\n"
+        "threading.Thread(target=work, daemon=True).start()"
+    ),
+    "a running generator": "def g():\n    x = [b'x' * 9_000_000]; x.append(x); yield 1\nh = g(); next(h)",
+    "the output": "x = [b'x' * 9_000_000]; x.append(x); x\ndel x",
+}
+
+
+@pytest.mark.parametrize("holder", ALIVE)
+def test_what_something_leads_to_is_not_garbage(shell, holder):
+    for cell in ALIVE[holder].split("\ndel"):
+        shell.run(cell if cell.strip() != "x" else "del x")
+    assert "cycle" not in look(shell)
+
+
+def test_nothing_dies_and_nothing_is_kept_by_looking(shell):
+    shell.run(
+        "import weakref\nran = []\nclass C:\n    def __del__(self): ran.append(1)\n"
+        "c = C(); c.me = c; w = weakref.ref(c); k = C(); del c"
+    )
+    look(shell)
+    assert shell.probe("shell.user_ns['w']() is not None, shell.user_ns['ran']") == [True, []]
+    shell.run("del k")
+    assert shell.probe("shell.user_ns['ran']") == [1]
+    shell.run("gc.collect()")
+    assert shell.probe("shell.user_ns['w']() is None, len(shell.user_ns['ran'])") == [True, 2]
+
+
+def test_what_only_an_exit_function_keeps_is_found_by_its_class(shell):
+    shell.run(
+        "import atexit\nclass Client:\n    def __init__(self):\n        self.big = b'x' * 9_000_000; atexit.register(self.close)\n"
+        "    def close(self): pass\nClient(); Client();"
+    )
+    found = look(shell)
+    row = found["registry"]
+    assert (row["name"], row["names"], row["count"]) == ("atexit", ["Client"], 2)
+    assert row["bytes"] == pytest.approx(18 * MB, rel=0.02)
+    assert row["maybe_shared"] is False
+    shell.run("for o in gc.get_objects():\n    if type(o) is Client: atexit.unregister(o.close)\ndel o")
+    assert look(shell) == {}
+
+
+def test_it_gives_up_when_something_else_is_to_be_done(shell):
+    shell.run("c = [b'x' * 9_000_000]; c.append(c); del c")
+    assert shell.probe("facts.leftovers(lambda: True)") is None
