@@ -14,7 +14,7 @@ def shell():
 
 def look(shell):
     rows = shell.probe("facts.leftovers(bool)")
-    return {row["kind"]: row for row in rows if row["bytes"] > 2 * MB}
+    return {row["kind"]: row for row in rows if row["bytes"] > 4 * MB}
 
 
 CYCLES = {

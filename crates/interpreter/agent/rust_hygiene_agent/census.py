@@ -60,7 +60,7 @@ class Census:
             name = label if kind == "cache" else root
             detail = account.detail or label  # of handles: what they are
             row = _row(kind, name, account.of, account.bytes, account.count, detail, root)
-            if kind != "cache" and (account.bytes >= _LARGE or kind in ("children", "traces")):
+            if kind != "cache" and (account.bytes >= _LARGE or kind in ("children", "traces", "autograd")):
                 place = locate(root, namespace.get(root), account.sample, deadline)
                 if place is not None:
                     many = place.owner_kind in _CONTAINERS

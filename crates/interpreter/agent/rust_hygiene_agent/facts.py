@@ -200,7 +200,7 @@ class Facts:
         sampled = walker.sampled
         holders = [*self._output_holders(walker, sampled), *self._traceback_holders(walker, sampled)]
         for row in found:
-            if row["bytes"] >= SMALL or row["kind"] in ("children", "traces"):
+            if row["bytes"] >= SMALL or row["kind"] in ("children", "traces", "autograd"):
                 row["before"] = self._holders.get(_key(row), 0)
                 holders.append(row)
         known = {_key(row) for row in holders}

@@ -56,13 +56,21 @@ class Leftovers:
             return []
         seen = self._reachable(stop)
         members = _unreached(seen, stop)
+        lists = [members]
+        try:
+            return self._rows(members, lists, seen, stop)
+        finally:
+            # A running frame may be among the members: with the lists in its variables it would be a cycle of our own.
+            for one in lists:
+                one.clear()
+
+    def _rows(self, members, lists, seen, stop):
         if not members:
             return []
         dead, living, held = _split(members, stop)
-        rows = []
-        if dead:
-            rows.append(_cycles(dead, seen, stop))
         pinned = [one for one in living if registries.is_users_class(type(one))]
+        lists += dead, living, held, pinned
+        rows = [_cycles(dead, seen, stop)] if dead else []
         added = atexit._ncallbacks() - self._exits  # it does not say which they are
         if pinned and added > 0:
             rows.append(_pinned(pinned, held, seen, added, stop))

@@ -16,9 +16,11 @@
 
 use super::kept::{Told, each_of, place, replaced};
 use super::{Evidence, Verdict};
-use crate::facts::HolderKind;
+use crate::facts::{Holder, HolderKind};
 use crate::record::{Cause, CulpritKind};
 use crate::size::human;
+
+const MOST: usize = 4;
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
     each_of(
@@ -35,17 +37,48 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
                     holder.detail,
                     human(holder.bytes)
                 ),
-                hint: replaced(holder, "{}.detach()"),
+                hint: hint(evidence, holder),
                 step: None,
             })
         },
     )
 }
 
+/// Two names may keep parts of one graph, which is counted once: it goes only if both let go of it.
+fn hint(evidence: &Evidence, holder: &Holder) -> String {
+    let held = evidence.facts.iter().flat_map(|facts| &facts.holders);
+    let others = held.filter(|one| {
+        one.kind == HolderKind::Autograd && one.bytes < evidence.thresholds.min_held && one.direct
+    });
+    let lines: Vec<String> = std::iter::once(holder)
+        .chain(others.take(MOST))
+        .map(|one| replaced(one, "{}.detach()"))
+        .collect();
+    lines.join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Case, MIB, finding, inside, is_gone};
     use super::*;
+
+    #[test]
+    fn names_that_keep_the_same_graph_let_go_of_it_together() {
+        let held = inside(
+            HolderKind::Autograd,
+            "total",
+            130 * MIB,
+            ("total", "", "Tensor", true),
+        );
+        let also = inside(
+            HolderKind::Autograd,
+            "loss",
+            0,
+            ("loss", "", "Tensor", true),
+        );
+        let found = finding(Case::of(vec![held, also]).judge(detect));
+        assert_eq!(found.hint, "total = total.detach(); loss = loss.detach()");
+    }
 
     #[test]
     fn the_hint_detaches_what_is_kept() {
