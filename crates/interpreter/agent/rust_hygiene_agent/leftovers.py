@@ -196,12 +196,14 @@ def _first(names):
 
 def _within_heaps(buffers):
     """Bytes of buffers that lie within the C allocator's heap with something above them: freed, they stay resident."""
+    from .libc import malloc_top
+
     with open("/proc/self/maps") as maps:
         parts = [line.split()[0].split("-") for line in maps if line.rstrip().endswith("[heap]")]
     start = min((int(part[0], 16) for part in parts), default=0)
     end = max((int(part[1], 16) for part in parts), default=0)
     inside = [(address, size) for address, size in buffers if start <= address < end]
-    if not inside or end - max(address + size for address, size in inside) < _PINS:
+    if not inside or end - malloc_top() - max(address + size for address, size in inside) < _PINS:
         return 0
     return sum(size for _, size in inside)
 

@@ -59,6 +59,11 @@ def malloc_in_use():
     return info.uordblks, info.hblkhd
 
 
+def malloc_top():
+    """Bytes free at the end of the heap, which go back by themselves once they are enough; 0 without glibc."""
+    return 0 if _mallinfo is None else _mallinfo().keepcost
+
+
 def small_objects():
     """(bytes in use, bytes of all arenas) of Python's allocator of small objects; None where it cannot tell."""
     if not _report:
