@@ -183,14 +183,6 @@ def everything(shell):
     return found
 
 
-def exit_functions():
-    """How many functions `atexit` holds; it does not say which."""
-    try:
-        return sys.modules["atexit"]._ncallbacks()
-    except (KeyError, AttributeError):
-        return 0
-
-
 def children():
     """(library, number) of workers that are alive without a variable that holds their pool."""
     if attribute("joblib.externals.loky.reusable_executor", "_executor") is not None:
@@ -202,8 +194,3 @@ def children():
 def is_users_class(kind):
     """Whether a class was defined in the notebook."""
     return module_of(kind) == "__main__"
-
-
-def class_name(value):
-    """The class of a value as text."""
-    return type_name(type(value))
