@@ -53,7 +53,8 @@ def until_logged(kernel, step, mib=0, timeout=30):
     """Until the log of the kernel says that the step gave so much back; no request disturbs it meanwhile."""
     deadline = time.monotonic() + timeout
     while all(
-        int(host) < mib * MIB for host in re.findall(rf"done {step} .*host=(-?\d+)", kernel.kernel_log())
+        int(host) < (mib - 1) * MIB
+        for host in re.findall(rf"done {step} .*host=(-?\d+)", kernel.kernel_log())
     ):
         assert time.monotonic() < deadline, f"{step} was never logged: {kernel.kernel_log()}"
         kernel.pump(0.05)
@@ -274,6 +275,44 @@ def test_before_a_cell_that_will_not_fit_memory_is_made_free(start):
         assert step["released"]["host"] >= 100 * MIB
     finally:
         limited.close()
+
+
+TORCH = """
+import sys, types
+class Device:
+    reserved, emptied = 900 << 20, 0
+cuda = types.ModuleType("torch.cuda")
+cuda._initialized = True
+cuda.is_initialized = lambda: True
+cuda.device_count = lambda: 1
+cuda.memory_reserved = lambda d=0: Device.reserved
+cuda.memory_allocated = lambda d=0: 0
+cuda.memory_stats = lambda d=0: {"reserved_bytes.all.current": Device.reserved, "allocated_bytes.all.current": 0}
+def empty_cache():
+    Device.emptied, Device.reserved = Device.emptied + 1, 0
+cuda.empty_cache = empty_cache
+native = types.ModuleType("torch._C")
+native._cuda_getDeviceCount = lambda: 1
+native._cuda_memoryStats = lambda d: {
+    "reserved_bytes": {"all": {"current": Device.reserved}}, "allocated_bytes": {"all": {"current": 0}}
+}
+torch = types.ModuleType("torch")
+torch.cuda, torch._C = cuda, native
+sys.modules.update({"torch": torch, "torch.cuda": cuda, "torch._C": native})
+notable = bytearray(20 << 20)
+"""
+
+
+def test_a_finding_is_a_trigger_of_its_own_and_waits_for_an_idle_moment(start):
+    kernel = start()
+    findings = record_of(kernel.execute_ok(TORCH))["findings"]
+    assert [finding["step"] for finding in findings if finding["cause"] == "pool_cache"] == ["torch_cache"]
+    for _ in range(5):
+        assert record_of(kernel.execute_ok("pass", silent=True))["steps"] == []
+    until_logged(kernel, "step=torch_cache")
+    step = steps_of(kernel)["torch_cache"]
+    assert (step["trigger"], step["released"]["gpu"]) == ("finding", 900 * MIB)
+    assert kernel.evaluate("Device.emptied") == 1
 
 
 def test_pressure_is_a_trigger_of_its_own(start):

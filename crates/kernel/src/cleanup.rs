@@ -34,6 +34,8 @@ const REMEMBERED: usize = 100;
 const KEPT: usize = 10_000;
 /// A peak that rises less is no matter of fitting, bytes.
 const NOTABLE_RISE: u64 = 64 << 20;
+/// Findings that wait for an idle moment.
+const FINDINGS: usize = 16;
 /// Sources whose peaks are remembered.
 const SOURCES: usize = 1000;
 
@@ -117,7 +119,7 @@ impl Cleanup {
         let_go: u64,
         kept: Option<String>,
     ) {
-        self.due.clear();
+        self.keep_findings();
         (self.due_at, self.idle_at) = (None, None);
         if policy.is_idle() {
             return;
@@ -187,6 +189,13 @@ impl Cleanup {
         }
     }
 
+    /// Another cell has come before what is due. All else is found due again after it; findings are told once.
+    fn keep_findings(&mut self) {
+        self.due
+            .retain(|occasion| occasion.trigger == Some(Trigger::Finding));
+        self.due.truncate(FINDINGS);
+    }
+
     fn note(&mut self, done: StepDone) {
         self.done.push(done);
         self.done
@@ -234,7 +243,7 @@ impl Kernel {
 
     fn next_round(&mut self) {
         if self.is_busy() || self.cleanup.round.is_some() {
-            self.cleanup.due.clear();
+            self.cleanup.keep_findings();
         } else if let Some(occasion) = self.cleanup.due.pop_front() {
             self.begin_round(occasion, Purpose::Policy);
         }
@@ -388,6 +397,9 @@ impl Kernel {
             // Only what moves from now on is a reason to look again.
             let which = usize::from(round.occasion.trigger == Some(Trigger::Idle));
             self.cleanup.looked[which] = round.occasion.moved;
+            if next.is_some() && round.occasion.trigger == Some(Trigger::Finding) {
+                self.cleanup.due.push_front(round.occasion.clone());
+            }
             match self.cleanup.held.take() {
                 Some(request) => self.begin_cell(request),
                 None => self.next_round(),

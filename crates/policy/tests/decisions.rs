@@ -226,8 +226,9 @@ fn limits_exclusions_and_refusals_each_have_their_reason() {
             "nothing has moved, but figures were closed",
             Trigger::Idle,
             Step::Gc,
-            |_, occasion, offers, _| {
+            |_, occasion, offers, backoff| {
                 occasion.moved = 0;
+                backoff.ran(Step::Gc, false, 16);
                 occasion.done = Steps::of(&[Step::Figures]);
                 offers.get_mut(&Step::Gc).unwrap().bytes = None;
             },

@@ -36,6 +36,8 @@ class Limits:
         self.keep_cells = set(given.get("keep_cells", []))
         budget = given.get("budget_s")
         self.deadline = None if budget is None else _clock() + budget
+        # What gives up at once when a request comes may take longer: nobody waits for it.
+        self._patience = None if budget is None else _clock() + 10 * budget
         self.collecting = gc.isenabled() and gc.get_threshold()[0] > 0
         self._stopped = stopped
 
@@ -47,7 +49,7 @@ class Limits:
         """To be called every few milliseconds: raises if time is up or a request waits."""
         if self._stopped():
             raise Stopped
-        if self.deadline is not None and _clock() > self.deadline:
+        if self._patience is not None and _clock() > self._patience:
             raise Refused("it would take longer than it may")
 
 

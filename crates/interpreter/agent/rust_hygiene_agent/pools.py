@@ -416,11 +416,12 @@ class Glibc:
         return found
 
     def _resident(self, start, end):
-        pages = (end - start) // _PAGE
-        present = (self._ctypes.c_ubyte * pages)()
-        if self._mincore(start, end - start, present):
+        present = bytearray((end - start) // _PAGE)
+        # Not an array of ctypes': that would be a new class each time, which only a collection frees.
+        first = self._ctypes.c_char.from_buffer(present)
+        if self._mincore(start, end - start, self._ctypes.addressof(first)):
             return 0  # it went away meanwhile
-        return bytes(present).count(1) * _PAGE
+        return present.count(1) * _PAGE
 
 
 _PAGE = os.sysconf("SC_PAGESIZE")

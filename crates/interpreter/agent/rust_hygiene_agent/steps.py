@@ -108,18 +108,27 @@ class Collect:
 
 
 def _of_bases(obj):
-    """Weak references that Python itself keeps to a class: its bases know it, which shows only where a base is the program's."""
+    """Weak references to a class that are not the program's: its bases know it, which shows only where a base is the program's."""
     kind = type(obj)
     if not derives(kind, type):
         return 0
+    if module_of(obj) != "__main__":
+        return sys.maxsize  # of a library, which made it and let it go by itself
     bases = _bases(obj)
     return 0 if any(module_of(base) == "__main__" for base in bases) else 1
+
+
+def _is_of_shell(kind):
+    """Whether a class is IPython's or ours."""
+    return module_of(kind).partition(".")[0] in ("IPython", "traitlets", "rust_hygiene_agent")
 
 
 def _noticed(dead):
     """What of the program would run or show if these objects were freed; None if nothing."""
     kinds = {}
     for obj in dead:
+        if _is_of_shell(type(obj)):
+            continue  # the shell's own garbage; the program knows nothing of it
         references = weakref.getweakrefcount(obj)
         if references > _of_bases(obj):
             return f"end weak references to {type_name(type(obj))}"
@@ -127,7 +136,7 @@ def _noticed(dead):
     # What they hold that no collector tracks goes with them.
     kinds.update(dict.fromkeys(map(type, gc.get_referents(*dead))))
     for kind in kinds:
-        if any("__del__" in vars(cls) for cls in mro_of(kind)):
+        if not _is_of_shell(kind) and any("__del__" in vars(cls) for cls in mro_of(kind)):
             return f"run the finaliser of {type_name(kind)}"
     return None
 

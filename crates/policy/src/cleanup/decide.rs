@@ -282,7 +282,7 @@ fn refuse(
     let then = occasion.moved_when.get(&step).copied().unwrap_or(0);
     let moved = occasion.moved.saturating_sub(then);
     let left = backoff.left(step, moved);
-    if left > 0 && !asked {
+    if left > 0 && !asked && !follows {
         return Some(Reason::BacksOff(left));
     }
     let slack = step == Step::MallocTrim && !asked;
