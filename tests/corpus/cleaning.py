@@ -99,9 +99,9 @@ def held(pid):
     return total
 
 
-def files_in_memory():
-    """Names of shared memory."""
-    return sorted(os.listdir("/dev/shm"))
+def files_in_memory(ours):
+    """Names of shared memory that is not of another program's: what was there at the end of the last cell."""
+    return sorted(name for name in os.listdir("/dev/shm") if ours is None or name in ours)
 
 
 def settle(pid):
@@ -139,13 +139,13 @@ def watch(client, scenario, cells):
             return {"failed": f"cell {number}: {status}"}
     kept = held(pid) - base
     client.steps.clear()
-    before, shared, family = state(), files_in_memory(), len(tree(pid))
+    before, shared, family = state(), files_in_memory(None), len(tree(pid))
     settle(pid)
     freed = base + kept - held(pid)
     after = state()
     changed = {key: difference(before[key], after[key]) for key in before if before[key] != after[key]}
-    if files_in_memory() != shared:
-        changed["shared memory"] = difference(shared, files_in_memory())
+    if (left := files_in_memory(shared)) != shared:
+        changed["shared memory"] = difference(shared, left)
     if len(tree(pid)) != family:
         changed["processes"] = f"{family} to {len(tree(pid))}"
     steps = [f"{step['step']} ({step['trigger']})" for step in client.steps]
@@ -159,7 +159,8 @@ def verdict(scenario, policy, seen):
     safe = expected.get("safe_auto_cleanup") is True
     mine = expected["leak"] and releases <= STEPS.keys() and expected["culprit"]["kind"] != "variable"
     to_free = safe or (policy == "strict" and mine and releases & STRICT_ONLY)
-    allowed = {"processes"} if "shutdown_workers" in releases and safe else set()
+    # Workers that end take their semaphores, and the threads that served them.
+    allowed = {"processes", "threads", "shared memory"} if "shutdown_workers" in releases and safe else set()
     if policy == "strict":
         allowed |= {"out", "figures", "exception"}
     complaints = []

@@ -112,7 +112,7 @@ def test_observe_does_nothing_and_suggest_only_tells(start):
 
 
 def test_idle_steps_wait_for_their_time_and_strict_forgets_large_outputs(start):
-    kernel = start(name="strict", idle_s=1)
+    kernel = start(name="strict", idle_s=1, causes="figures")
     kernel.execute_ok("class Blob:\n    def __init__(self, mib): self.data = bytearray(mib << 20)")
     kernel.execute_ok("Blob(60)")
     kernel.execute_ok("7")
