@@ -40,6 +40,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "frames.py",
     "frameworks.py",
     "gates.py",
+    "guard.py",
     "handles.py",
     "holders.py",
     "hooks.py",

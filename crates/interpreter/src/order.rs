@@ -77,6 +77,8 @@ pub struct Interpreter {
     child: Child,
     vigil: Option<Vigil>,
     faults: Faults,
+    /// Byte 0 is the agent's, what follows is the guard's.
+    pub(crate) board: Option<std::fs::File>,
     channel: Channel,
     door: Door,
     debug: Channel,
@@ -129,6 +131,7 @@ impl Interpreter {
             child,
             vigil: Vigil::of(Pid::from_raw(pid)),
             faults,
+            board: None,
             channel: Channel::new(channel)?,
             debug: Channel::new(debug)?,
             debugs: false,
@@ -418,6 +421,11 @@ impl Interpreter {
                 self.ready.push_back(Event::Text(pipe.stream, rest));
             }
         }
+    }
+
+    /// The file that is shared with the agent to say how much memory is left; once.
+    pub fn take_board(&mut self) -> Option<std::fs::File> {
+        self.board.take()
     }
 
     /// What `faulthandler` wrote since the last call although the interpreter lives: the end of a forked worker.

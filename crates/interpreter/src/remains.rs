@@ -21,17 +21,21 @@ pub(crate) struct Faults {
     read: u64,
 }
 
+/// A file in memory that the child inherits.
+pub(crate) fn memory_file(name: &std::ffi::CStr) -> io::Result<std::fs::File> {
+    // SAFETY: the name ends with a zero; the result is checked.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
+}
+
 impl Faults {
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: the name is a constant with a final zero; the result is checked.
-        let fd = unsafe { libc::memfd_create(c"faults".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor is new and ours.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self {
-            file: fd.into(),
+            file: memory_file(c"faults")?,
             read: 0,
         })
     }

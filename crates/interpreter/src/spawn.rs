@@ -4,6 +4,7 @@ use crate::agent;
 use crate::door::Door;
 use crate::order::Interpreter;
 use crate::remains::Faults;
+use crate::remains::memory_file;
 use nix::fcntl::FcntlArg;
 use nix::fcntl::OFlag;
 use nix::fcntl::fcntl;
@@ -27,8 +28,10 @@ const DOOR_FD: i32 = 5;
 const DEBUG_FD: i32 = 6;
 /// The descriptor of the file for `faulthandler` in the child.
 const FAULTS_FD: i32 = 7;
+/// The descriptor of the file in which the guard says how much memory is left.
+const BOARD_FD: i32 = 8;
 /// How many descriptors are handed over.
-const INHERITED: usize = 5;
+const INHERITED: usize = 6;
 /// Room in the pipes of stdout and stderr, bytes: a burst of prints need not wait for the front.
 const PIPE_SIZE: i32 = 1 << 20;
 
@@ -71,6 +74,7 @@ impl Spec {
             nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from)?;
         let (door, their_door) = Door::new()?;
         let faults = Faults::new()?;
+        let board = memory_file(c"board")?;
         let (out_read, out_write) = output_pipe()?;
         let (err_read, err_write) = output_pipe()?;
 
@@ -79,6 +83,7 @@ impl Spec {
         config["door_fd"] = DOOR_FD.into();
         config["debug_fd"] = DEBUG_FD.into();
         config["faults_fd"] = FAULTS_FD.into();
+        config["board_fd"] = BOARD_FD.into();
         let bundle = agent::bundle(&config);
 
         let mut command = tokio::process::Command::new(&self.python);
@@ -98,6 +103,7 @@ impl Spec {
             (their_door.as_raw_fd(), DOOR_FD),
             (their_debug.as_raw_fd(), DEBUG_FD),
             (faults.as_fd().as_raw_fd(), FAULTS_FD),
+            (board.as_raw_fd(), BOARD_FD),
         ];
         let parent = std::process::id();
         // SAFETY: only async-signal-safe calls (signal-safety(7)) run between fork and exec: prctl, getppid, _exit, fcntl, dup2.
@@ -115,9 +121,10 @@ impl Spec {
                 tracing::warn!(%error, "the agent could not be handed to the interpreter");
             }
         });
-        Ok(Interpreter::new(
-            child, ours, door, our_debug, faults, out_read, err_read,
-        )?)
+        let mut interpreter =
+            Interpreter::new(child, ours, door, our_debug, faults, out_read, err_read)?;
+        interpreter.board = Some(board);
+        Ok(interpreter)
     }
 }
 

@@ -125,6 +125,7 @@ impl Kernel {
             "ready" => {
                 self.execution_count = envelope.execution_count.unwrap_or(self.execution_count);
                 self.life = Life::Ready;
+                self.start_guard();
             }
             "no_ipython" => {
                 self.life = Life::Broken(no_ipython(&envelope.executable, &envelope.error))

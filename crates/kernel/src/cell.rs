@@ -186,6 +186,11 @@ impl Cell {
         &self.content.code
     }
 
+    /// Whether the person can be asked something.
+    pub(crate) fn allows_questions(&self) -> bool {
+        self.content.allows_questions()
+    }
+
     pub(crate) fn stores_history(&self) -> bool {
         self.content.stores_history()
     }
@@ -282,6 +287,7 @@ impl Kernel {
             if let Some(words) = self.words_for_the_next.take() {
                 self.publish_text(interpreter::Stream::Stderr, words.into());
             }
+            self.forecast(&cell.content.code);
         }
         if cell.interrupt_wanted
             && let Some(interpreter) = &self.interpreter

@@ -72,6 +72,16 @@ impl InputReply<'_> {
     }
 }
 
+impl InputReply<'_> {
+    /// What a person entered; empty where it is no text.
+    pub(crate) fn text(content: &[u8]) -> String {
+        serde_json::from_slice::<InputReply<'_>>(content)
+            .ok()
+            .and_then(|reply| serde_json::from_str(reply.value.get()).ok())
+            .unwrap_or_default()
+    }
+}
+
 /// A `delete_subshell_request`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct DeleteSubshell {

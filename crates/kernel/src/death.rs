@@ -97,6 +97,7 @@ impl Kernel {
             "version": setup.version,
             "arguments": setup.arguments,
             "facts": setup.config.measure,
+            "guard": setup.config.guard.level == policy::GuardLevel::Protect,
             "ipykernel_names": setup.config.ipykernel_names,
             "language_info": crate::info::language_info(None),
         });
@@ -141,11 +142,18 @@ impl Kernel {
         }
         self.questions.clear();
         let meter = std::mem::replace(&mut self.meter, Slot::Absent).rested();
+        let (our_reason, available) = self.guarding.bury();
         if let Some(answered) = self.closing.take().or_else(|| self.take_answered_cell()) {
             self.answer_cell(answered);
         }
         let mut cell = self.cell.take();
-        let obituary = self.obituary(end, cell.as_mut(), meter, was_ready);
+        let obituary = self.obituary(
+            end,
+            cell.as_mut(),
+            meter,
+            was_ready,
+            (our_reason, available),
+        );
         let why = obituary.why.clone();
         self.words_for_the_next = None;
         if let Some(cell) = cell {
@@ -183,6 +191,7 @@ impl Kernel {
         cell: Option<&mut Cell>,
         meter: Option<Box<Meter>>,
         was_ready: bool,
+        (our_reason, available): (Option<String>, Option<u64>),
     ) -> Obituary {
         let label = format!("Cell In[{}]", self.execution_count);
         let before = cell.and_then(Cell::take_before);
@@ -203,10 +212,10 @@ impl Kernel {
             peak,
             last,
             limit,
-            available: None,
+            available,
             fault: Fault::parse(&end.fault, &label),
             stderr: self.stderr.as_str(),
-            our_reason: None,
+            our_reason,
             lost: self.holdings.largest(autopsy::LISTED),
             lost_count: self.holdings.count(),
         }

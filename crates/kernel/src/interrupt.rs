@@ -40,6 +40,9 @@ impl Kernel {
     /// Interrupts what the interpreter does for us: the main shell, and subshells if that runs no cell. Nothing happens while
     /// all are idle.
     pub(crate) fn interrupt(&mut self) {
+        if self.interrupts_stopped_cell() {
+            return;
+        }
         self.forget_question(None);
         if let Some(cell) = &mut self.cell
             && !cell.was_sent()

@@ -15,6 +15,7 @@ mod content;
 mod death;
 mod debug;
 mod fault;
+mod guarding;
 mod info;
 mod interrupt;
 mod last_words;

@@ -7,6 +7,7 @@ use crate::chronicle::Chronicle;
 use crate::cleanup::Cleanup;
 use crate::death::Life;
 use crate::debug::Debug;
+use crate::guarding::Guarding;
 use crate::interrupt::Interrupts;
 use crate::last_words::LastWords;
 use crate::measure::Slot;
@@ -82,6 +83,7 @@ pub struct Kernel {
     /// What the user's names hold.
     pub(crate) holdings: ledger::Holdings,
     pub(crate) chronicle: Chronicle,
+    pub(crate) guarding: Guarding,
     /// The end of what came on standard error.
     pub(crate) stderr: LastWords,
     /// What the person is told with the next cell, since there was none to tell it under.
@@ -138,6 +140,7 @@ impl Kernel {
             usage: Usage::default(),
             ledger,
             chronicle,
+            guarding: Guarding::default(),
             holdings: ledger::Holdings::default(),
             stderr: LastWords::default(),
             words_for_the_next: None,
@@ -209,6 +212,7 @@ impl Kernel {
                     self.happened(event);
                     self.pump(&mut inbox).await;
                 }
+                event = self.guarding.event() => self.guarded(event),
                 () = self.outbox.relieved(), if congested => {}
                 () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => self.tick(),
                 () = &mut greeting, if !greeted => {
@@ -225,11 +229,13 @@ impl Kernel {
         let now = Instant::now();
         self.flush_at = Some(now + FLUSH);
         self.sample_at = Some(now + Duration::from_millis(self.setup.config.timeline_ms));
+        self.guarding.cell_begins();
     }
 
     pub(crate) fn stop_timers(&mut self) {
         self.flush_at = None;
         self.sample_at = None;
+        self.guarding.cell_ends();
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -239,6 +245,7 @@ impl Kernel {
             self.sample_at,
             self.interrupts.due(),
             cleanup,
+            self.guarding.due(),
         ]
         .into_iter()
         .flatten()
@@ -256,6 +263,9 @@ impl Kernel {
         self.clean_if_due();
         if self.interrupts.due().is_some_and(|at| at <= now) {
             self.tell_why_it_goes_on("");
+        }
+        if self.guarding.due().is_some_and(|at| at <= now) {
+            self.look_at_cell();
         }
         if self.sample_at.is_some_and(|at| at <= now) {
             self.sample_at = Some(now + Duration::from_millis(self.setup.config.timeline_ms));

@@ -46,6 +46,10 @@ impl Kernel {
             return;
         }
         let named = Named::of(&reply.parent_header).msg_id;
+        let value = InputReply::text(&reply.content);
+        if self.is_answer_to_guard(&named, &value) {
+            return;
+        }
         let Some(at) = self
             .questions
             .iter()

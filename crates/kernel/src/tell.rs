@@ -34,24 +34,29 @@ impl Question {
 impl Kernel {
     /// Takes a question of the cell in hand, or of the request `by` of a subshell, and lets that go on.
     pub(crate) fn asked(&mut self, by: Option<u64>, envelope: &Envelope) {
+        let refused = match envelope.what.as_str() {
+            "cap" if by.is_none() => self.cap_cell(&envelope.words),
+            "cap" => Err("Cells of subshells have no cap of their own.".to_owned()),
+            _ => self.take_question(by, envelope),
+        };
+        let told = Bytes::from_static(br#"{"op":"told"}"#);
+        self.send_to(by, &[told, Bytes::from(refused.err().unwrap_or_default())]);
+    }
+
+    fn take_question(&mut self, by: Option<u64>, envelope: &Envelope) -> Result<(), String> {
         let parent = by
             .and_then(|number| self.subshells.request(number))
             .map(|request| request.origin.header.clone())
             .unwrap_or_default();
-        let refused = Question::parse(&envelope.what, &envelope.words)
-            .and_then(|question| {
-                if envelope.afterwards {
-                    self.answer_later(question)
-                } else {
-                    let bundle = self.answer_to(question)?;
-                    self.show_bundle(parent, bundle);
-                    Ok(())
-                }
-            })
-            .err()
-            .unwrap_or_default();
-        let told = Bytes::from_static(br#"{"op":"told"}"#);
-        self.send_to(by, &[told, Bytes::from(refused)]);
+        Question::parse(&envelope.what, &envelope.words).and_then(|question| {
+            if envelope.afterwards {
+                self.answer_later(question)
+            } else {
+                let bundle = self.answer_to(question)?;
+                self.show_bundle(parent, bundle);
+                Ok(())
+            }
+        })
     }
 
     fn answer_later(&mut self, question: Question) -> Result<(), String> {

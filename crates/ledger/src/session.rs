@@ -63,6 +63,8 @@ pub struct Session {
     allocators: Vec<Allocator>,
     /// Findings of idle time that the next record tells.
     learnt: Vec<Finding>,
+    /// The farthest that any cell's peak rose.
+    highest_rise: u64,
 }
 
 #[derive(Debug)]
@@ -132,9 +134,18 @@ impl Session {
         self.remember(&reading.host, &split, tier1.as_ref());
         let hash = source_hash(end.source);
         let ended_well = end.status == Status::Ok;
+        let rise = reading
+            .host
+            .peak
+            .zip(reading.host.before)
+            .map(|(peak, before)| peak.saturating_sub(before));
+        self.highest_rise = self.highest_rise.max(rise.unwrap_or(0));
         let source = self.history.add(
             &hash,
-            ended_well.then(|| Run::new(reading.host.delta, tier1.as_ref(), split.native)),
+            ended_well.then(|| Run {
+                rise,
+                ..Run::new(reading.host.delta, tier1.as_ref(), split.native)
+            }),
         );
         let cell = CellInfo {
             execution_count: end.execution_count,
@@ -273,6 +284,16 @@ impl Session {
         }
         self.look_awaited = false;
         self.yield_to_learnt(&mut Vec::new());
+    }
+
+    /// How far the peak of this source rose in its last run that ended well.
+    pub fn last_rise(&self, source: &str) -> Option<u64> {
+        self.history.get(&source_hash(source))?.last()?.rise
+    }
+
+    /// The farthest that the peak of any cell rose.
+    pub fn highest_rise(&self) -> u64 {
+        self.highest_rise
     }
 
     /// Every finding that still holds, worst first.

@@ -52,6 +52,7 @@ mod post_mortem;
 mod reading;
 mod timeline;
 mod usage;
+mod watch;
 mod worker;
 
 /// The platform that readings come from: another one needs the same plain functions and types.
@@ -65,3 +66,4 @@ pub use reading::{
     Children, FrameworkMemory, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample,
 };
 pub use usage::{Usage, VirtualMemory};
+pub use watch::{Footing, Room, Watch, shared_memory_in_use};

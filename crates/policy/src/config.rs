@@ -101,6 +101,36 @@ pub struct Finding {
     pub growth_bytes: u64,
 }
 
+/// How far the guard goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum GuardLevel {
+    /// Nothing is watched.
+    Off,
+    /// The person is warned while the cell runs.
+    Warn,
+    /// And memory is refused to the cell before the limit is reached.
+    #[default]
+    Protect,
+}
+
+impl GuardLevel {
+    /// Every level and the word for it.
+    pub const WORDS: [(&str, Self); 3] = [
+        ("off", Self::Off),
+        ("warn", Self::Warn),
+        ("protect", Self::Protect),
+    ];
+}
+
+/// The guard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// How far it goes.
+    pub level: GuardLevel,
+    /// What the session may hold, bytes; `None` is what the machine has.
+    pub cap: Option<u64>,
+}
+
 /// What is kept in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Journal {
@@ -152,6 +182,8 @@ pub struct Config {
     pub ipykernel_names: bool,
     /// Whether a fresh interpreter takes the place of one that died; else the kernel ends with it.
     pub restart_after_death: bool,
+    /// The guard.
+    pub guard: Guard,
     /// The journal.
     pub journal: Journal,
     /// The log.
@@ -181,6 +213,7 @@ impl Default for Config {
             python: None,
             ipykernel_names: true,
             restart_after_death: true,
+            guard: Guard::default(),
             journal: Journal {
                 size: 4 * MIB,
                 source: false,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::allowed::Allowed;
 use crate::cleanup::{CAUSES, PolicyName, Step, Steps};
-use crate::config::{BadgeMode, Config, LogLevel, StreamLimit};
+use crate::config::{BadgeMode, Config, GuardLevel, LogLevel, StreamLimit};
 use crate::load::ENV_PREFIX;
 use crate::size::print_size;
 use crate::value::{self, Raw};
@@ -342,6 +342,24 @@ pub const KEYS: &[Key] = &[
         in_project: true,
         set: |c, raw, _| value::texts(raw).map(|v| c.policy.keep_tags = v),
         print: |c| listed(c.policy.keep_tags.iter().map(String::as_str)),
+    },
+    Key {
+        name: "guard.level",
+        doc: "How far the guard goes that keeps a cell from using up the memory. \"warn\" tells while the cell runs, \"protect\" \
+              refuses memory to the cell, which then fails with MemoryError, and keeps the session.",
+        allowed: Allowed::Words(&["off", "warn", "protect"]),
+        in_project: true,
+        set: |c, raw, _| value::word(raw, &GuardLevel::WORDS).map(|v| c.guard.level = v),
+        print: |c| word(&GuardLevel::WORDS, c.guard.level),
+    },
+    Key {
+        name: "guard.cap",
+        doc: "What the session may hold, with its child processes and shared memory. \"none\" is what the control group or the \
+              machine has, less a reserve.",
+        allowed: Allowed::SizeOrNone,
+        in_project: true,
+        set: |c, raw, _| value::optional_size(raw).map(|v| c.guard.cap = v),
+        print: |c| c.guard.cap.map_or_else(|| text("none"), size),
     },
     Key {
         name: "journal.size",

@@ -38,7 +38,9 @@ pub use cleanup::{
     Backoff, CAUSES, Decision, Occasion, Offer, Offers, Policy, PolicyName, Reason, Step, Steps,
     Trigger, Verdict, decide, keeps, table,
 };
-pub use config::{BadgeMode, Config, Finding, Journal, Log, LogLevel, StreamLimit};
+pub use config::{
+    BadgeMode, Config, Finding, Guard, GuardLevel, Journal, Log, LogLevel, StreamLimit,
+};
 pub use discover::{Found, MAX_FILE_BYTES, Places, discover, read};
 pub use keys::{KEYS, Key};
 pub use load::{ENV_PREFIX, Level, Source, load, set};

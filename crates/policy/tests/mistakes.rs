@@ -97,7 +97,7 @@ fn a_mistake_names_the_file_the_line_the_key_and_what_is_allowed() {
         ),
         (
             "log.colour = 1",
-            "unknown key `log.colour`; there are finding.…, policy.…, journal.…, log.level, log.file",
+            "unknown key `log.colour`; there are finding.…, policy.…, guard.…, journal.…, log.level, log.file",
         ),
         ("log = \"debug\"", "unknown key `log`; there are "),
     ];

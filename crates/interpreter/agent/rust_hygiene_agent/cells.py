@@ -38,6 +38,8 @@ class Cells:
         self.cancelled_by_interrupt = False
         self._cells += 1
         self._count_before = self.shell.execution_count
+        if self.guard is not None:
+            self.guard.arm()
         if request.facts:
             self._guarded(unseen, self.facts.before_cell)
         if request.keep:

@@ -20,6 +20,7 @@ LISTED = 50  # names a list in tier 0
 REPORTED = 40  # variables and holders in tier 1
 REMEMBERED = 20_000  # sizes kept between cells
 SMALL = 4096  # bytes; smaller holders are not worth a line
+_WORTH_TELLING = 1 << 20  # bytes; where memory is short
 NOISE = 64  # bytes; shared small integers change hands all the time
 _FOR_WALKS, _FOR_ALL = (
     0.7,
@@ -145,6 +146,27 @@ class Facts:
         facts["allocators"] = self._allocators.look(PageMap(budget_s * _FOR_ALL))
         facts["took_s"] = round(perf_counter() - start, 6)
         return facts
+
+    def largest(self, most, budget_s):
+        """The names that hold most, as `(name, type, bytes)`; what was known of them where time or memory does not last."""
+        from .kinds import type_name
+        from .sizing import Walker
+
+        namespace, shells = self._shell.user_ns, self._shell_names()
+        walker = Walker(perf_counter() + budget_s, (id(namespace), id(self._shell), id(self)))
+        found = []
+        for name in list(namespace):
+            if type(name) is not str or name in shells:
+                continue
+            value = namespace.get(name)
+            try:
+                size = self._sizes.get(name, (0, 0))[0] if walker.out_of_time else walker.size(value)[0]
+            except MemoryError:
+                size = self._sizes.get(name, (0, 0))[0]
+            if size >= _WORTH_TELLING:
+                found.append((name, type_name(type(value)), size))
+        found.sort(key=lambda row: -row[2])
+        return found[:most]
 
     def _explain(self, deadline):
         from .sizing import Walker

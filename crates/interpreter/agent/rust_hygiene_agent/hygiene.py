@@ -111,6 +111,9 @@ COMMANDS = {
             orders("policy"),
             _policy_words,
         ),
+        Command(
+            "cap=", "SIZE", "what the cell below may take the session's memory to", asks("cap"), above=True
+        ),
         Command("help", "[COMMAND]", "this, or one command", _help, lambda shell: list(COMMANDS)),
     )
 }

@@ -57,6 +57,28 @@ class Interrupts:
             # the request is on its way in: it ends as soon as it begins
             self._interrupt_pending = True
 
+    def on_memory_signal(self, signum, frame):
+        """The front says that the session holds too much: `MemoryError` in the cell, under the same rules.
+
+        The front sends it again as long as that is so, hence nothing is done where it would do harm.
+        """
+        if not self.in_user_code:
+            return
+        in_user_code = runs_user_code(frame)
+        if self._cell_task is not None and not in_user_code:
+            self.channel.guard_signal(lambda: self._stop_for_memory(self._cell_task))
+        elif in_user_code:
+            self.channel.guard_signal(lambda: self._stop_for_memory(None))
+
+    def _stop_for_memory(self, task):
+        if not self.in_user_code:
+            return
+        error = self.guard.breach()
+        if task is None:
+            raise error
+        self.cancelled_by_interrupt = True
+        self.server.loop.call_soon_threadsafe(task.cancel)
+
     def _is_overdue(self):
         if self._postponed_at is None:
             self._postponed_at = _clock()

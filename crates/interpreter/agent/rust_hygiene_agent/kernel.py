@@ -44,6 +44,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
             None  # the request that the front takes text of the pipes for, while that is certain
         )
         self.facts = None
+        self.guard = None
         self.log = logging.getLogger("IPKernelApp")
         self._allow_stdin = False
         self.thread = threading.main_thread()

@@ -52,6 +52,11 @@ def _serve(config, channel, keep_compiled):
     kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
     signal.signal(signal.SIGINT, kernel.on_sigint)
     _watch_for_faults(config["faults_fd"])
+    if config.get("guard"):
+        from . import guard
+
+        kernel.guard = guard.Guard(kernel, config["board_fd"])
+        signal.signal(guard.SIGNAL, kernel.on_memory_signal)
     arguments = config.get("arguments", [])
     sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file, *arguments]
     if config.get("session_name"):

@@ -169,6 +169,7 @@ class ZMQInteractiveShell(InteractiveShell):
         self._parent_of_last_cell = {}
         super().__init__(*args, **kwargs)
         self._last_traceback = None
+        self._memory_error = None
 
     @default("banner1")
     def _default_banner1(self):
@@ -336,10 +337,41 @@ class ZMQInteractiveShell(InteractiveShell):
         _cut_our_frames(trace)
         if self.kernel.here.cancelled_by_interrupt and type(value).__name__ == "CancelledError":
             exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
+        guard = self.kernel.guard
+        if guard is not None:
+            breach = guard.take_breach()
+            if breach is not None and isinstance(value, (KeyboardInterrupt, self._cancelled())):
+                # on its way through a library, or a coroutine, it has become something else
+                value = breach.with_traceback(trace)
+                exc_tuple = MemoryError, value, trace
+            if value is not None and guard.concerns(value):
+                del value, trace
+                self._show_memory_error(guard, exc_tuple or sys.exc_info(), args, kwargs)
+                return
         del value, trace
         super().showtraceback(exc_tuple, *args, **kwargs)
 
+    @staticmethod
+    def _cancelled():
+        """The class of a cancelled task, or of nothing where asyncio is not loaded."""
+        return getattr(sys.modules.get("asyncio"), "CancelledError", KeyboardInterrupt)
+
+    def _show_memory_error(self, guard, exc_tuple, args, kwargs):
+        """Shows that memory is used up, with memory that was kept for it, and lets go of what the frames hold."""
+        kind, error, trace = exc_tuple
+        guard.prepare(error, trace)
+        self._memory_error = error
+        try:
+            super().showtraceback((kind, error, trace), *args, **kwargs)
+        except MemoryError:
+            self._showtraceback(kind, error, [f"{kind.__name__}: {text_of(error)}"])
+        finally:
+            self._memory_error = None
+            guard.cut(error)
+
     def _showtraceback(self, etype, evalue, stb):
+        if self._memory_error is not None and evalue is self._memory_error:
+            stb = [*stb, *self.kernel.guard.story(evalue)]
         if self.displayhook.msg is not None:
             # an error while a result is formatted fails the cell too
             self._last_traceback_during_displayhook = True

@@ -22,7 +22,7 @@ pub(crate) use memory::{MachineMemory, machine_memory, shared_out};
 pub(crate) use nvidia::nvml_library;
 pub(crate) use oom::KillCounters;
 pub use oom::Kills;
-pub(crate) use process::{Process, Status};
+pub(crate) use process::{Process, Status, fields};
 
 /// Bytes a page.
 pub(crate) fn page_size() -> u64 {

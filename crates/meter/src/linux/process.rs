@@ -69,6 +69,16 @@ pub(crate) fn parse_statm(text: &[u8], page: u64) -> Option<u64> {
     number(&text[blank + 1..])?.checked_mul(page)
 }
 
+/// Calls with the name, the value and the bytes of each line of `/proc/PID/status`.
+pub(crate) fn fields(status: &File, mut take: impl FnMut(&[u8], &[u8], Option<u64>)) -> Option<()> {
+    let (mut buffer, mut spill) = ([0; STATUS_ROOM], Vec::new());
+    let text = read_kept(status, &mut buffer, &mut spill).ok()?;
+    for (name, value) in text.split(|&byte| byte == b'\n').filter_map(field) {
+        take(name, value, kilobytes(value));
+    }
+    Some(())
+}
+
 /// One living process. Its descriptors stay with that process even where its number is given to another one.
 #[derive(Debug)]
 pub(crate) struct Process {

@@ -1,0 +1,458 @@
+//! What is to be done: a pure function of what was read.
+
+use std::time::Duration;
+
+use ledger::human;
+use policy::GuardLevel;
+
+const MIB: u64 = 1 << 20;
+/// A cell may always take this much more, whatever the cap: or nothing at all could run once the cap is used up.
+const FLOOR: u64 = 32 * MIB;
+/// What the error path may take beyond the limit.
+const ERROR_PATH: u64 = 64 * MIB;
+/// A cell that has taken less than this is not to blame.
+const INNOCENT: u64 = 8 * MIB;
+/// The same where the machine is short of memory, which others may have taken.
+const INNOCENT_ON_MACHINE: u64 = 64 * MIB;
+/// So far beyond the cap the gentle means have failed.
+const HARD: u64 = 96 * MIB;
+/// And so far beyond it the last one is due.
+const LAST: u64 = 192 * MIB;
+/// A cell that goes on taking memory is told again after this time.
+const AGAIN: Duration = Duration::from_millis(250);
+/// A limit that differs less is not set again.
+const NOTABLE: u64 = MIB;
+
+/// What is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The cap that the person has set.
+    Cap,
+    /// The machine, or the control group.
+    Machine,
+}
+
+/// How much is held, and what of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// What is short.
+    pub bound: Bound,
+    /// What all processes of the session hold.
+    pub held: u64,
+    /// The cap, or the machine's memory.
+    pub limit: u64,
+    /// What is left of the machine.
+    pub room: u64,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let held = human(self.held);
+        match self.bound {
+            Bound::Cap => write!(
+                f,
+                "the session holds {held} of the cap of {}",
+                human(self.limit)
+            ),
+            Bound::Machine => write!(
+                f,
+                "{} of the machine's {} are left; the session holds {held}",
+                human(self.room),
+                human(self.limit)
+            ),
+        }
+    }
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tick {
+    /// Since the cell began.
+    pub at: Duration,
+    /// What all processes of the session hold, shared memory included.
+    pub held: u64,
+    /// The interpreter's part of it.
+    pub own: u64,
+    /// The child that holds most.
+    pub child: Option<(u32, u64)>,
+    /// What the interpreter has mapped, as the limit counts it.
+    pub data: u64,
+    /// What is left of the machine or the control group, and how much there is.
+    pub room: u64,
+    pub limit: u64,
+    /// A library is loaded that aborts if it is refused memory.
+    pub aborts: bool,
+    /// An error is being shown.
+    pub in_error_path: bool,
+}
+
+/// What the person wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub level: GuardLevel,
+    pub cap: Option<u64>,
+    pub may_ask: bool,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Limit(u64),
+    Warn(Why),
+    /// `MemoryError` in the cell.
+    Raise(Why),
+    Interrupt(Why),
+    KillChild(u32, u64, Why),
+    /// Stop everything and ask.
+    Freeze(Why),
+    Kill(Why),
+}
+
+/// What was done in the cell in hand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    begun_with: Option<u64>,
+    limit: Option<u64>,
+    warned: bool,
+    raised: Option<(Duration, u64)>,
+    interrupted: bool,
+    /// The person has said to let it go on until then.
+    pub grace_until: Option<Duration>,
+}
+
+/// What is kept of the machine for others.
+pub(crate) fn reserve(limit: u64) -> u64 {
+    (limit / 50).clamp(128 * MIB, 512 * MIB)
+}
+
+impl State {
+    /// What may still be taken before something is short; negative if it is.
+    pub(crate) fn left(rules: Rules, tick: &Tick) -> i64 {
+        let machine = tick.room as i64 - reserve(tick.limit) as i64;
+        match rules.cap {
+            Some(cap) => machine.min(cap as i64 - tick.held as i64),
+            None => machine,
+        }
+    }
+
+    /// How long to wait for the next look.
+    pub(crate) fn pause(rules: Rules, tick: &Tick) -> Duration {
+        let left = Self::left(rules, tick);
+        Duration::from_millis(match left {
+            left if left < 128 * MIB as i64 => 5,
+            left if left < 512 * MIB as i64 => 10,
+            _ => 100,
+        })
+    }
+
+    /// Decides, and remembers what it has decided.
+    pub(crate) fn step(&mut self, rules: Rules, tick: &Tick) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if rules.level == GuardLevel::Off {
+            return actions;
+        }
+        let is_first = self.begun_with.is_none();
+        let begun_with = *self.begun_with.get_or_insert(tick.held);
+        if rules.level == GuardLevel::Protect {
+            actions.extend(self.new_limit(rules, tick, is_first).map(Action::Limit));
+        }
+        let grown = tick.held.saturating_sub(begun_with);
+        if let Some(why) = warning(rules, tick, grown).filter(|_| !self.warned) {
+            self.warned = true;
+            actions.push(Action::Warn(why));
+        }
+        if rules.level == GuardLevel::Protect
+            && self.grace_until.is_none_or(|until| tick.at >= until)
+            && let Some((why, excess)) = breach(rules, tick, grown)
+        {
+            actions.extend(self.answer_to_breach(rules, tick, why, excess));
+        }
+        actions
+    }
+
+    fn new_limit(&mut self, rules: Rules, tick: &Tick, is_first: bool) -> Option<u64> {
+        let machine = tick.room as i64 - reserve(tick.limit) as i64;
+        // Where a refusal is the end, only the machine's own end is worth it.
+        let left = if tick.aborts {
+            machine
+        } else {
+            Self::left(rules, tick)
+        };
+        let left = u64::try_from(left).unwrap_or(0);
+        let mut limit = if is_first {
+            tick.data + left.max(FLOOR)
+        } else if left == 0 {
+            self.limit.unwrap_or(tick.data).max(tick.data)
+        } else {
+            tick.data + left
+        };
+        if tick.in_error_path {
+            limit = limit.max(tick.data + ERROR_PATH);
+        }
+        let is_news = self.limit.is_none_or(|old| old.abs_diff(limit) >= NOTABLE);
+        is_news.then(|| {
+            self.limit = Some(limit);
+            limit
+        })
+    }
+
+    fn answer_to_breach(
+        &mut self,
+        rules: Rules,
+        tick: &Tick,
+        why: Why,
+        excess: u64,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let (hard, last) = match why.bound {
+            Bound::Cap => (HARD, LAST),
+            Bound::Machine => (reserve(tick.limit) / 8, reserve(tick.limit) / 4),
+        };
+        let again = self
+            .raised
+            .is_none_or(|(at, held)| tick.at >= at + AGAIN && tick.held > held);
+        if again {
+            self.raised = Some((tick.at, tick.held));
+            actions.push(Action::Raise(why));
+        }
+        if tick.aborts && !self.interrupted {
+            self.interrupted = true;
+            actions.push(Action::Interrupt(why));
+        }
+        if excess < hard {
+            return actions;
+        }
+        if let Some((pid, held)) = tick.child.filter(|(_, held)| *held > tick.own / 2) {
+            actions.push(Action::KillChild(pid, held, why));
+        } else if rules.may_ask {
+            actions.push(Action::Freeze(why));
+        } else if !self.interrupted {
+            self.interrupted = true;
+            actions.push(Action::Interrupt(why));
+        } else if excess >= last {
+            actions.push(Action::Kill(why));
+        }
+        actions
+    }
+}
+
+fn why(bound: Bound, rules: Rules, tick: &Tick) -> Why {
+    Why {
+        bound,
+        held: tick.held,
+        limit: match bound {
+            Bound::Cap => rules.cap.unwrap_or(tick.limit),
+            Bound::Machine => tick.limit,
+        },
+        room: tick.room,
+    }
+}
+
+fn warning(rules: Rules, tick: &Tick, grown: u64) -> Option<Why> {
+    if grown < INNOCENT {
+        return None;
+    }
+    if rules.cap.is_some_and(|cap| tick.held > cap / 100 * 85) {
+        return Some(why(Bound::Cap, rules, tick));
+    }
+    let low = tick.room < (tick.limit / 12).max(2 * reserve(tick.limit));
+    (low && grown >= INNOCENT_ON_MACHINE).then(|| why(Bound::Machine, rules, tick))
+}
+
+/// What is short, and by how much too much is held.
+fn breach(rules: Rules, tick: &Tick, grown: u64) -> Option<(Why, u64)> {
+    if let Some(cap) = rules.cap
+        && tick.held > cap
+        && grown >= INNOCENT
+    {
+        return Some((why(Bound::Cap, rules, tick), tick.held - cap));
+    }
+    let low = reserve(tick.limit) / 2;
+    (tick.room < low && grown >= INNOCENT_ON_MACHINE)
+        .then(|| (why(Bound::Machine, rules, tick), low - tick.room))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn rules(cap: Option<u64>, may_ask: bool) -> Rules {
+        Rules {
+            level: GuardLevel::Protect,
+            cap,
+            may_ask,
+        }
+    }
+
+    fn tick(held: u64) -> Tick {
+        Tick {
+            held,
+            own: held,
+            data: held + 300 * MIB,
+            room: 16 * GIB,
+            limit: 24 * GIB,
+            ..Tick::default()
+        }
+    }
+
+    fn names(actions: &[Action]) -> Vec<&'static str> {
+        actions
+            .iter()
+            .map(|action| match action {
+                Action::Limit(_) => "limit",
+                Action::Warn(_) => "warn",
+                Action::Raise(_) => "raise",
+                Action::Interrupt(_) => "interrupt",
+                Action::KillChild(..) => "kill child",
+                Action::Freeze(_) => "freeze",
+                Action::Kill(_) => "kill",
+            })
+            .collect()
+    }
+
+    /// What is done as the memory held goes up, one look after the other.
+    fn course(rules: Rules, ticks: &[Tick]) -> Vec<Vec<&'static str>> {
+        let mut state = State::default();
+        ticks
+            .iter()
+            .enumerate()
+            .map(|(i, tick)| {
+                let tick = Tick {
+                    at: AGAIN * i as u32,
+                    ..*tick
+                };
+                names(&state.step(rules, &tick))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_limit_is_what_is_mapped_and_what_may_still_be_taken() {
+        let limit = |rules, tick: &Tick| match State::default().step(rules, tick)[..] {
+            [Action::Limit(limit), ..] => limit,
+            _ => 0,
+        };
+        let now = tick(GIB / 2);
+        assert_eq!(limit(rules(Some(GIB), false), &now), now.data + GIB / 2);
+        assert_eq!(
+            limit(rules(None, false), &now),
+            now.data + 16 * GIB - reserve(24 * GIB)
+        );
+        let full = tick(2 * GIB);
+        assert_eq!(
+            limit(rules(Some(GIB), false), &full),
+            full.data + FLOOR,
+            "small cells still run"
+        );
+        let aborts = Tick {
+            aborts: true,
+            ..now
+        };
+        assert!(
+            limit(rules(Some(GIB), false), &aborts) > 10 * GIB,
+            "no refusal for the cap"
+        );
+        let error = Tick {
+            in_error_path: true,
+            ..full
+        };
+        assert_eq!(
+            limit(rules(Some(GIB), false), &error),
+            error.data + ERROR_PATH
+        );
+        let off = Rules {
+            level: GuardLevel::Off,
+            ..rules(Some(1), true)
+        };
+        assert_eq!(State::default().step(off, &full), []);
+    }
+
+    #[test]
+    fn means_get_harder_as_the_cap_is_exceeded() {
+        let above = |more: u64| tick(GIB + more * MIB);
+        let up = [tick(GIB / 2), above(10), above(100), above(150), above(200)];
+        let expected: [&[&str]; 5] = [
+            &["limit"],
+            &["warn", "raise"],
+            &["raise", "interrupt"],
+            &["raise"],
+            &["raise", "kill"],
+        ];
+        let without_limits: Vec<Vec<&str>> = course(rules(Some(GIB), false), &up)
+            .into_iter()
+            .enumerate()
+            .map(|(i, names)| {
+                names
+                    .into_iter()
+                    .filter(|name| i == 0 || *name != "limit")
+                    .collect()
+            })
+            .collect();
+        assert_eq!(without_limits, expected);
+        assert!(course(rules(Some(GIB), true), &up)[2].contains(&"freeze"));
+    }
+
+    #[test]
+    fn a_child_is_ended_before_the_interpreter() {
+        let child = Tick {
+            own: 100 * MIB,
+            child: Some((7, GIB)),
+            ..tick(GIB + 100 * MIB)
+        };
+        assert!(course(rules(Some(GIB), true), &[tick(GIB / 2), child])[1].contains(&"kill child"));
+    }
+
+    #[test]
+    fn who_has_taken_nothing_is_left_alone() {
+        let low = Tick {
+            room: 10 * MIB,
+            ..tick(GIB)
+        };
+        assert_eq!(
+            course(rules(None, true), &[low, low])[1],
+            Vec::<&str>::new()
+        );
+        let more = Tick {
+            room: 10 * MIB,
+            ..tick(GIB + 100 * MIB)
+        };
+        let done = &course(rules(None, true), &[low, more])[1];
+        assert!(
+            done.contains(&"raise") && done.contains(&"freeze"),
+            "{done:?}"
+        );
+    }
+
+    #[test]
+    fn warn_only_warns_and_grace_is_kept() {
+        let warn = Rules {
+            level: GuardLevel::Warn,
+            ..rules(Some(GIB), false)
+        };
+        assert_eq!(
+            course(warn, &[tick(GIB / 2), tick(3 * GIB)]),
+            [vec![], vec!["warn"]]
+        );
+        let mut state = State {
+            grace_until: Some(Duration::from_secs(9)),
+            ..State::default()
+        };
+        state.step(rules(Some(GIB), false), &tick(0));
+        let over = Tick {
+            at: Duration::from_secs(1),
+            ..tick(3 * GIB)
+        };
+        assert!(!names(&state.step(rules(Some(GIB), false), &over)).contains(&"raise"));
+    }
+
+    #[test]
+    fn the_nearer_the_more_often() {
+        let pause = |held| State::pause(rules(Some(GIB), false), &tick(held)).as_millis();
+        assert_eq!(
+            [pause(0), pause(GIB - 300 * MIB), pause(GIB - MIB)],
+            [100, 10, 5]
+        );
+    }
+}

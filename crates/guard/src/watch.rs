@@ -1,0 +1,516 @@
+//! The thread that looks, and does what is due.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ledger::human;
+use meter::{Footing, Watch, shared_memory_in_use};
+use policy::GuardLevel;
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::plan::{Action, Bound, Rules, State, Tick, Why};
+
+/// The signal by which the agent raises `MemoryError`: one that nobody is known to use, counted from the last.
+pub const MEMORY_SIGNAL: i32 = 5;
+/// Libraries that abort when memory is refused to them.
+const ABORTING: [&str; 5] = ["polars", "datafusion", "deltalake", "lance", "daft"];
+/// Reading the children's share of what several have may take this part of the time.
+const SHARE: u32 = 4;
+/// After an answer of the person's the cell has this long to come to its senses.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A cell as the guard sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cell {
+    /// The cap for this cell alone.
+    pub cap: Option<u64>,
+    /// Whether the person can be asked.
+    pub may_ask: bool,
+}
+
+/// What the person wants done with a cell that was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// `MemoryError` as soon as it can be raised.
+    Free,
+    /// Go on up to this many bytes.
+    Raise(u64),
+    /// `KeyboardInterrupt` as soon as it can be raised.
+    Interrupt,
+    /// End the interpreter.
+    Die,
+}
+
+/// What the guard tells.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It is getting tight.
+    Warned(Why),
+    /// The cell was told to stop.
+    Raised(Why),
+    /// A child was ended: its id, its name and what it held.
+    ChildEnded(u32, String, u64, Why),
+    /// Everything is stopped until [`Guard::answer`].
+    Frozen(Why),
+}
+
+enum Command {
+    Begin(Cell),
+    Cap(u64),
+    End,
+    Answer(Answer),
+}
+
+/// The guard of one interpreter. Its thread ends when this is dropped.
+#[derive(Debug)]
+pub struct Guard {
+    commands: Sender<Command>,
+    events: UnboundedReceiver<Event>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Why the guard has ended the interpreter.
+    reason: Mutex<Option<String>>,
+    /// What was left at the last look, bytes; −1 before the first.
+    left: AtomicI64,
+}
+
+impl Guard {
+    /// Begins to guard a process. `board` is the file that the agent reads what it tells the person from.
+    ///
+    /// # Errors
+    /// There is no such process, or the system has no thread to give.
+    pub fn start(pid: u32, rules: &policy::Guard, board: Option<File>) -> io::Result<Self> {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let (commands, received) = mpsc::channel();
+        let (sender, events) = unbounded_channel();
+        let shared = Arc::new(Shared::default());
+        shared.left.store(-1, Ordering::Relaxed);
+        let desk = Desk {
+            pid,
+            process: pidfd(pid).ok_or_else(gone)?,
+            watch: Watch::open(pid).ok_or_else(gone)?,
+            level: rules.level,
+            cap: rules.cap,
+            board,
+            events: sender,
+            shared: Arc::clone(&shared),
+            libraries: 0,
+            aborts: false,
+            shares: None,
+        };
+        std::thread::Builder::new()
+            .name("guard".into())
+            .spawn(move || desk.serve(&received))?;
+        Ok(Self {
+            commands,
+            events,
+            shared,
+        })
+    }
+
+    /// A cell has been running for a moment.
+    pub fn begin(&self, cell: Cell) {
+        self.tell(Command::Begin(cell));
+    }
+
+    /// The cap of the cell in hand.
+    pub fn cap(&self, bytes: u64) {
+        self.tell(Command::Cap(bytes));
+    }
+
+    /// The cell that was begun is over.
+    pub fn end(&self) {
+        self.tell(Command::End);
+    }
+
+    /// Lets a stopped interpreter go on.
+    pub fn answer(&self, answer: Answer) {
+        self.tell(Command::Answer(answer));
+    }
+
+    fn tell(&self, command: Command) {
+        // A thread that has ended has nobody to guard.
+        let _ = self.commands.send(command);
+    }
+
+    /// The next event. Cancel-safe; waits for ever once the process has ended.
+    pub async fn event(&mut self) -> Event {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Why the guard has ended the interpreter, if it has.
+    pub fn reason(&self) -> Option<String> {
+        let reason = &self.shared.reason;
+        reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What could still be taken at the last look.
+    pub fn left(&self) -> Option<u64> {
+        u64::try_from(self.shared.left.load(Ordering::Relaxed)).ok()
+    }
+}
+
+fn pidfd(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: pidfd_open takes two numbers and returns a new descriptor or an error.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the descriptor is new and ours.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether to go on.
+#[derive(PartialEq, Eq)]
+enum Course {
+    On,
+    Over,
+}
+
+/// The thread's side.
+struct Desk {
+    pid: u32,
+    process: OwnedFd,
+    watch: Watch,
+    level: GuardLevel,
+    cap: Option<u64>,
+    board: Option<File>,
+    events: UnboundedSender<Event>,
+    shared: Arc<Shared>,
+    /// Size of all library code when it was last looked for libraries that abort.
+    libraries: u64,
+    aborts: bool,
+    /// Children's own shares, when they were read, and how long that took.
+    shares: Option<(u64, Instant, Duration)>,
+}
+
+/// The cell in hand.
+struct Running {
+    rules: Rules,
+    began: Instant,
+    state: State,
+    /// Use of `/dev/shm` when it began.
+    shm: u64,
+}
+
+impl Desk {
+    fn serve(mut self, commands: &Receiver<Command>) {
+        let mut idle = self.running(Cell::default());
+        self.look(&mut idle);
+        while let Ok(command) = commands.recv() {
+            if let Command::Begin(cell) = command {
+                let mut running = self.running(cell);
+                if self.guard(&mut running, commands) == Course::Over {
+                    return;
+                }
+                // What the next cells begin with; they are over before the first look, mostly.
+                let mut idle = self.running(Cell::default());
+                self.look(&mut idle);
+            }
+        }
+    }
+
+    fn running(&self, cell: Cell) -> Running {
+        Running {
+            rules: Rules {
+                level: self.level,
+                cap: cell.cap.or(self.cap),
+                may_ask: cell.may_ask,
+            },
+            began: Instant::now(),
+            state: State::default(),
+            shm: shared_memory_in_use(),
+        }
+    }
+
+    /// Looks until the cell is over.
+    fn guard(&mut self, running: &mut Running, commands: &Receiver<Command>) -> Course {
+        loop {
+            let Some(pause) = self.look(running) else {
+                return Course::Over;
+            };
+            match commands.recv_timeout(pause) {
+                Ok(Command::End) => return Course::On,
+                Ok(Command::Cap(bytes)) => running.rules.cap = Some(bytes),
+                Ok(Command::Begin(cell)) => *running = self.running(cell),
+                Ok(Command::Answer(answer)) => self.go_on(running, answer),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Course::Over,
+            }
+        }
+    }
+
+    /// One look: reads, decides, acts. How long to wait for the next one; `None` once the process has ended.
+    fn look(&mut self, running: &mut Running) -> Option<Duration> {
+        let footing = self.watch.read()?;
+        let room = self.watch.room()?;
+        if footing.libraries != self.libraries {
+            self.libraries = footing.libraries;
+            self.aborts = self.watch.has_library(&ABORTING);
+        }
+        let children = self.watch.children();
+        let tick = Tick {
+            at: running.began.elapsed(),
+            held: self.held(running, &footing, &children),
+            own: footing.held,
+            child: children
+                .iter()
+                .map(|(pid, child)| (*pid, child.held))
+                .max_by_key(|(_, held)| *held),
+            data: footing.data,
+            room: room.available,
+            limit: room.limit,
+            aborts: self.aborts,
+            in_error_path: self.is_error_shown(),
+        };
+        let left = State::left(running.rules, &tick);
+        self.shared.left.store(left.max(0), Ordering::Relaxed);
+        self.write_board(running.rules, &tick);
+        for action in running.state.step(running.rules, &tick) {
+            self.act(running, action, &footing);
+        }
+        Some(State::pause(running.rules, &tick))
+    }
+
+    /// What the whole session holds.
+    fn held(&mut self, running: &Running, own: &Footing, children: &[(u32, Footing)]) -> u64 {
+        let rough: u64 = children.iter().map(|(_, child)| child.held).sum();
+        // Forked workers share what they have not written to, so the sum is too much: look closer where it matters.
+        let near = running
+            .rules
+            .cap
+            .is_some_and(|cap| own.held + rough > cap / 2);
+        let of_children = if children.is_empty() || !near {
+            rough
+        } else {
+            self.shares_of(children).min(rough)
+        };
+        let mapped = own.shared + children.iter().map(|(_, child)| child.shared).sum::<u64>();
+        let files = if shared_memory_in_use() >= running.shm + (8 << 20) {
+            let pids = children.iter().map(|(pid, _)| *pid).chain([self.pid]);
+            self.watch.shared_files(pids)
+        } else {
+            0
+        };
+        own.held + of_children + files.saturating_sub(mapped)
+    }
+
+    fn shares_of(&mut self, children: &[(u32, Footing)]) -> u64 {
+        if let Some((bytes, at, took)) = self.shares
+            && at.elapsed() < took * SHARE
+        {
+            return bytes;
+        }
+        let began = Instant::now();
+        let bytes = children
+            .iter()
+            .map(|(pid, child)| {
+                Watch::share_of(*pid).map_or(child.held, |share| share.min(child.held))
+            })
+            .sum();
+        self.shares = Some((bytes, began, began.elapsed()));
+        bytes
+    }
+
+    fn is_error_shown(&self) -> bool {
+        let mut flag = [0];
+        self.board
+            .as_ref()
+            .is_some_and(|board| board.read_at(&mut flag, 0).is_ok() && flag[0] == 1)
+    }
+
+    /// Byte 0 is the agent's; the text after it is ours.
+    fn write_board(&self, rules: Rules, tick: &Tick) {
+        let Some(board) = &self.board else { return };
+        let text = json!({
+            "cap": rules.cap,
+            "held": tick.held,
+            "room": tick.room,
+            "limit": tick.limit,
+            "left": State::left(rules, tick),
+            "protects": rules.level == GuardLevel::Protect,
+        });
+        if let Err(error) = board.write_all_at(format!("{text:<400}\n").as_bytes(), 1) {
+            tracing::debug!(%error, "the board");
+        }
+    }
+
+    fn act(&mut self, running: &mut Running, action: Action, footing: &Footing) {
+        match action {
+            Action::Limit(bytes) => self.limit(bytes),
+            Action::Warn(why) => self.say(Event::Warned(why)),
+            Action::Raise(why) => {
+                let number = libc::SIGRTMAX() - MEMORY_SIGNAL;
+                // Without a handler the signal would end it.
+                if footing.catches & (1 << (number - 1)) != 0 {
+                    self.signal(number);
+                    self.say(Event::Raised(why));
+                }
+            }
+            Action::Interrupt(_) => self.signal(libc::SIGINT),
+            Action::KillChild(pid, held, why) => {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                kill(pid, libc::SIGKILL);
+                self.say(Event::ChildEnded(pid, name.trim().to_owned(), held, why));
+            }
+            Action::Freeze(why) => {
+                self.everyone(libc::SIGSTOP);
+                self.say(Event::Frozen(why));
+                running.state.grace_until = Some(Duration::MAX); // until there is an answer
+            }
+            Action::Kill(why) => self.end(&format!(
+                "The guard ended the interpreter before the memory was used up: {why}, and the cell is in compiled code that \
+                 no interrupt reaches"
+            )),
+        }
+    }
+
+    fn go_on(&mut self, running: &mut Running, answer: Answer) {
+        let now = running.began.elapsed();
+        running.state.grace_until = Some(now + GRACE);
+        match answer {
+            Answer::Free => self.signal(libc::SIGRTMAX() - MEMORY_SIGNAL),
+            Answer::Raise(bytes) => {
+                running.rules.cap = Some(bytes);
+                running.state.grace_until = None;
+            }
+            Answer::Interrupt => self.signal(libc::SIGINT),
+            Answer::Die => {
+                self.end("The guard ended the interpreter, as you have asked");
+                return;
+            }
+        }
+        self.everyone(libc::SIGCONT);
+    }
+
+    fn end(&self, why: &str) {
+        let mut reason = self
+            .shared
+            .reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *reason = Some(why.to_owned());
+        drop(reason);
+        self.signal(libc::SIGKILL);
+    }
+
+    fn say(&self, event: Event) {
+        // Nobody listens any more only at the end.
+        let _ = self.events.send(event);
+    }
+
+    fn limit(&self, bytes: u64) {
+        let mut old = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        let pid = self.pid.cast_signed();
+        // SAFETY: a null pointer leaves the limit as it is, the other points to a structure of ours (prlimit(2)).
+        let known =
+            unsafe { libc::prlimit(pid, libc::RLIMIT_DATA, std::ptr::null(), &raw mut old) };
+        let new = libc::rlimit {
+            rlim_cur: bytes.min(old.rlim_max),
+            rlim_max: old.rlim_max,
+        };
+        // SAFETY: as above, the other way round.
+        let set = known == 0
+            && unsafe {
+                libc::prlimit(pid, libc::RLIMIT_DATA, &raw const new, std::ptr::null_mut())
+            } == 0;
+        if !set {
+            tracing::debug!(error = %io::Error::last_os_error(), limit = %human(bytes), "the limit is not set");
+        }
+    }
+
+    /// To the interpreter; its number may be another's once it has ended, its descriptor never.
+    fn signal(&self, number: i32) {
+        // SAFETY: pidfd_send_signal takes a descriptor of ours and numbers; no information is passed.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.process.as_raw_fd(),
+                number,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        if result != 0 {
+            tracing::debug!(error = %io::Error::last_os_error(), number, "a signal was not sent");
+        }
+    }
+
+    /// To the interpreter and all that descend from it.
+    fn everyone(&self, number: i32) {
+        self.signal(number);
+        for (pid, _) in self.watch.children() {
+            kill(pid, number);
+        }
+    }
+}
+
+fn kill(pid: u32, number: i32) {
+    // SAFETY: two numbers.
+    if unsafe { libc::kill(pid.cast_signed(), number) } != 0 {
+        tracing::debug!(pid, number, "a signal was not sent");
+    }
+}
+
+impl Bound {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cap => "cap",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command as Program;
+
+    #[test]
+    fn a_process_gets_its_limit_and_nothing_is_done_between_cells() {
+        let mut child = Program::new("sleep").arg("60").spawn().unwrap();
+        let rules = policy::Guard {
+            level: GuardLevel::Protect,
+            cap: Some(1 << 30),
+        };
+        let guard = Guard::start(child.id(), &rules, None).unwrap();
+        let limit = || {
+            let text = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("Max data size"))
+                .unwrap()
+                .to_owned();
+            line.split_whitespace().nth(3).unwrap().parse::<u64>()
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while limit().is_err() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mapped = limit().unwrap();
+        assert!(mapped > 900 << 20 && mapped < 1100 << 20, "{mapped}");
+        assert!(guard.left().unwrap() < 1 << 30);
+        assert_eq!(guard.reason(), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

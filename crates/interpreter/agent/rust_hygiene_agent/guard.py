@@ -1,0 +1,224 @@
+"""When memory is used up: the cell gets a `MemoryError` that says so, and what it held is let go.
+
+The front keeps the limit (`RLIMIT_DATA`) and writes what it knows to a file in memory, the board. A ballast is mapped and never
+touched; it is given back first when an error is to be shown, so that showing it has memory.
+"""
+
+import json
+import os
+import re
+import signal
+
+_loads, _pread, _pwrite = json.loads, os.pread, os.pwrite
+
+BALLAST = 48 << 20
+SIGNAL = signal.SIGRTMAX - 5  # as in the front
+_DEEP = 200  # frames; a longer traceback is cut in its middle before it is formatted
+_ENDS = 20
+_CHAIN = 20
+_LISTED = 6
+_BUDGET_S = 0.15
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+# How libraries say how much they wanted.
+_WANTED = (
+    re.compile(r"Unable to allocate ([\d.]+) ?([KMGT]?)i?B", re.I),  # numpy
+    re.compile(
+        r"(?:tried to allocate|malloc of size|realloc.* to size|allocating) ([\d.]+) ?([KMGT]?)i?B?", re.I
+    ),
+)
+_SAID_BY_LIBRARIES = (
+    "can't allocate memory",
+    "not enough memory",
+    "std::bad_alloc",
+    "RESOURCE_EXHAUSTED: Out of memory",
+    "Cannot allocate memory",
+)
+
+
+def is_memory_error(error):
+    """True if host memory was refused: by Python, or by a library in its own words."""
+    if isinstance(error, MemoryError):
+        return True
+    kind = type(error)
+    if kind.__name__ == "ResourceExhaustedError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == 12
+    if not isinstance(error, (RuntimeError, ValueError)) or "cuda" in kind.__name__.lower():
+        return False
+    try:
+        text = str(error)[:2000]
+    except Exception:
+        return False
+    return any(words in text for words in _SAID_BY_LIBRARIES)
+
+
+class Guard:
+    """The agent's part of the guard."""
+
+    def __init__(self, kernel, board_fd):
+        self._kernel = kernel
+        self._fd = board_fd
+        self._ballast = None
+        self._is_released = True
+        self._breach = None
+        os.set_inheritable(board_fd, False)
+        self.arm()
+
+    def arm(self):
+        """Maps the ballast, if there is room for it. `bytes` of zeroes are mapped and not touched."""
+        if self._is_released:
+            try:
+                self._ballast = bytes(BALLAST)
+            except MemoryError:
+                return
+            self._is_released = False
+            self._flag(b"\0")
+
+    def release(self):
+        """Gives the ballast back, and tells the front that an error is shown."""
+        if not self._is_released:
+            self._is_released = True
+            self._ballast = None
+            self._flag(b"\1")
+
+    def _flag(self, value):
+        try:
+            _pwrite(self._fd, value, 0)
+        except OSError:
+            pass  # the user closed it
+
+    def board(self):
+        """What the front knows; empty before its first look."""
+        try:
+            return _loads(_pread(self._fd, 4096, 1))
+        except (OSError, ValueError, MemoryError):
+            return {}
+
+    # ------------------------------------------------------------------ too much memory that no limit sees
+
+    def breach(self):
+        """The error to raise in a cell that holds too much."""
+        self.release()
+        self._breach = MemoryError(f"the cell was stopped: {describe(self.board())}")
+        return self._breach
+
+    def take_breach(self):
+        """The error that was raised and may have become something else on its way; once."""
+        breach, self._breach = self._breach, None
+        return breach
+
+    # ------------------------------------------------------------------ telling
+
+    def concerns(self, error):
+        """Whether an exception is one of memory."""
+        return is_memory_error(error)
+
+    def prepare(self, error, trace):
+        """Before an error of memory is formatted."""
+        self.release()
+        _shorten(trace)
+        if isinstance(error, MemoryError) and not error.args:
+            error.args = (describe(self.board()) or "memory is used up",)
+
+    def story(self, error):
+        """Lines for the traceback: what the limit is, what was asked for, what holds memory, what would free it."""
+        board = self.board()
+        lines = [""]
+        told = describe(board)
+        wanted = _wanted(error)
+        if told:
+            lines.append(told[0].upper() + told[1:] + ".")
+        if wanted:
+            left = board.get("left")
+            rest = f", {human(max(0, left))} could be had" if left is not None else ""
+            lines.append(f"The cell asked for {human(wanted)}{rest}.")
+        held = self._largest()
+        if held:
+            lines.append("Memory is held by")
+            width = max(len(name) for name, _, _ in held)
+            lines += [f"    {name:<{width}}  {human(size):>9}  {kind}" for name, kind, size in held]
+            lines.append(f"To free it: del {', '.join(name for name, _, _ in held[:3])}")
+        if board.get("cap"):
+            lines.append(
+                "To allow a cell more: %%hygiene cap=… above it; for good: guard.cap in the configuration."
+            )
+        lines.append("What this cell held was let go; all variables are still there.")
+        return lines
+
+    def _largest(self):
+        facts = self._kernel.facts
+        if facts is None:
+            return []
+        try:
+            return facts.largest(_LISTED, _BUDGET_S)
+        except Exception:
+            return []
+
+    def cut(self, error):
+        """Lets go of what the frames of an error hold, which has been shown."""
+        import sys
+
+        seen = 0
+        while error is not None and seen < _CHAIN:
+            trace = error.__traceback__
+            if trace is not None:
+                trace.tb_next = None
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
+            seen += 1
+        trace = getattr(sys, "last_traceback", None)
+        if trace is not None:
+            trace.tb_next = None
+        presenter = getattr(self._kernel.shell, "InteractiveTB", None)
+        if getattr(presenter, "tb", None) is not None:
+            presenter.tb.tb_next = None
+
+
+def _shorten(trace):
+    """A recursion that used up the memory has millions of frames: the first and the last tell enough."""
+    first, count = trace, 0
+    last = []
+    while trace is not None:
+        count += 1
+        last.append(trace)
+        if len(last) > 2 * _ENDS:
+            del last[:_ENDS]
+        trace = trace.tb_next
+    if count <= _DEEP:
+        return
+    for _ in range(_ENDS):
+        first = first.tb_next
+    first.tb_next = last[-_ENDS]
+
+
+def describe(board):
+    """The state of memory as a part of a sentence; empty if it is not known."""
+    held, cap, room, limit = (board.get(key) for key in ("held", "cap", "room", "limit"))
+    if held is None:
+        return ""
+    if cap and (room is None or cap - held <= room):
+        return f"the session holds {human(held)} of the cap of {human(cap)}"
+    return f"the session holds {human(held)}, and {human(room)} of {human(limit)} are left on the machine"
+
+
+def _wanted(error):
+    try:
+        text = str(error)[:2000]
+    except Exception:
+        return None
+    for pattern in _WANTED:
+        found = pattern.search(text)
+        if found:
+            return int(float(found[1]) * _UNITS[found[2].lower()])
+    return None
+
+
+def human(size):
+    """A size as a person reads it."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1000 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
+        value /= 1024
+    return ""
