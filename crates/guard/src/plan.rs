@@ -7,7 +7,7 @@ use policy::GuardLevel;
 
 const MIB: u64 = 1 << 20;
 /// A cell may always take this much more, whatever the cap: or nothing at all could run once the cap is used up.
-const FLOOR: u64 = 32 * MIB;
+const FLOOR: u64 = 16 * MIB;
 /// What the error path may take beyond the limit.
 const ERROR_PATH: u64 = 64 * MIB;
 /// A cell that has taken less than this is not to blame.
@@ -113,6 +113,8 @@ pub(crate) enum Action {
 pub(crate) struct State {
     begun_with: Option<u64>,
     limit: Option<u64>,
+    /// The last limit without what the error path may take.
+    plain: Option<u64>,
     warned: bool,
     raised: Option<(Duration, u64)>,
     interrupted: bool,
@@ -182,12 +184,13 @@ impl State {
         let mut limit = if is_first {
             tick.data + left.max(FLOOR)
         } else if left == 0 {
-            self.limit.unwrap_or(tick.data).max(tick.data)
+            self.plain.unwrap_or(tick.data)
         } else {
             tick.data + left
         };
+        self.plain = Some(limit);
         if tick.in_error_path {
-            limit = limit.max(tick.data + ERROR_PATH);
+            limit += ERROR_PATH;
         }
         let is_news = self.limit.is_none_or(|old| old.abs_diff(limit) >= NOTABLE);
         is_news.then(|| {
@@ -360,7 +363,7 @@ mod tests {
         };
         assert_eq!(
             limit(rules(Some(GIB), false), &error),
-            error.data + ERROR_PATH
+            error.data + FLOOR + ERROR_PATH
         );
         let off = Rules {
             level: GuardLevel::Off,

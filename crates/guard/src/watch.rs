@@ -1,5 +1,6 @@
 //! The thread that looks, and does what is due.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -23,6 +24,8 @@ pub const MEMORY_SIGNAL: i32 = 5;
 const ABORTING: [&str; 5] = ["polars", "datafusion", "deltalake", "lance", "daft"];
 /// Reading the children's share of what several have may take this part of the time.
 const SHARE: u32 = 4;
+/// A younger child may be a copy of the interpreter that is about to become another program: it is not counted.
+const INFANT: Duration = Duration::from_millis(60);
 /// After an answer of the person's the cell has this long to come to its senses.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -106,6 +109,7 @@ impl Guard {
             shared: Arc::clone(&shared),
             libraries: 0,
             aborts: false,
+            known: HashMap::new(),
             shares: None,
         };
         std::thread::Builder::new()
@@ -194,8 +198,10 @@ struct Desk {
     /// Size of all library code when it was last looked for libraries that abort.
     libraries: u64,
     aborts: bool,
-    /// Children's own shares, when they were read, and how long that took.
-    shares: Option<(u64, Instant, Duration)>,
+    /// Since when each child is known.
+    known: HashMap<u32, Instant>,
+    /// What each child has to itself, when it was read, and how long that took.
+    shares: Option<(HashMap<u32, u64>, Instant, Duration)>,
 }
 
 /// The cell in hand.
@@ -262,7 +268,23 @@ impl Desk {
             self.libraries = footing.libraries;
             self.aborts = self.watch.has_library(&ABORTING);
         }
-        let children = self.watch.children();
+        let mut children = self.watch.children();
+        self.known
+            .retain(|pid, _| children.iter().any(|(child, _)| child == pid));
+        children.retain(|(pid, _)| {
+            self.known
+                .entry(*pid)
+                .or_insert_with(Instant::now)
+                .elapsed()
+                >= INFANT
+        });
+        let near = running
+            .rules
+            .cap
+            .is_some_and(|cap| footing.held + rough(&children) > cap / 2);
+        if near && !children.is_empty() {
+            self.look_closer(&mut children);
+        }
         let tick = Tick {
             at: running.began.elapsed(),
             held: self.held(running, &footing, &children),
@@ -288,17 +310,6 @@ impl Desk {
 
     /// What the whole session holds.
     fn held(&mut self, running: &Running, own: &Footing, children: &[(u32, Footing)]) -> u64 {
-        let rough: u64 = children.iter().map(|(_, child)| child.held).sum();
-        // Forked workers share what they have not written to, so the sum is too much: look closer where it matters.
-        let near = running
-            .rules
-            .cap
-            .is_some_and(|cap| own.held + rough > cap / 2);
-        let of_children = if children.is_empty() || !near {
-            rough
-        } else {
-            self.shares_of(children).min(rough)
-        };
         let mapped = own.shared + children.iter().map(|(_, child)| child.shared).sum::<u64>();
         let files = if shared_memory_in_use() >= running.shm + (8 << 20) {
             let pids = children.iter().map(|(pid, _)| *pid).chain([self.pid]);
@@ -306,24 +317,31 @@ impl Desk {
         } else {
             0
         };
-        own.held + of_children + files.saturating_sub(mapped)
+        own.held + rough(children) + files.saturating_sub(mapped)
     }
 
-    fn shares_of(&mut self, children: &[(u32, Footing)]) -> u64 {
-        if let Some((bytes, at, took)) = self.shares
-            && at.elapsed() < took * SHARE
-        {
-            return bytes;
+    /// Forked workers share what they have not written to with the interpreter, so what each has to itself counts.
+    fn look_closer(&mut self, children: &mut [(u32, Footing)]) {
+        let is_fresh = self.shares.as_ref().is_some_and(|(shares, at, took)| {
+            at.elapsed() < *took * SHARE && children.iter().all(|(pid, _)| shares.contains_key(pid))
+        });
+        if !is_fresh {
+            let began = Instant::now();
+            let shares = children
+                .iter()
+                .map(|(pid, child)| (*pid, Watch::own_of(*pid).unwrap_or(child.held)))
+                .collect();
+            self.shares = Some((shares, began, began.elapsed()));
         }
-        let began = Instant::now();
-        let bytes = children
-            .iter()
-            .map(|(pid, child)| {
-                Watch::share_of(*pid).map_or(child.held, |share| share.min(child.held))
-            })
-            .sum();
-        self.shares = Some((bytes, began, began.elapsed()));
-        bytes
+        let Some((shares, ..)) = &self.shares else {
+            return;
+        };
+        for (pid, child) in children {
+            child.held = shares
+                .get(pid)
+                .map_or(child.held, |own| child.held.min(*own));
+            child.shared = child.shared.min(child.held);
+        }
     }
 
     fn is_error_shown(&self) -> bool {
@@ -460,6 +478,11 @@ impl Desk {
             kill(pid, number);
         }
     }
+}
+
+/// What the children hold together.
+fn rough(children: &[(u32, Footing)]) -> u64 {
+    children.iter().map(|(_, child)| child.held).sum()
 }
 
 fn kill(pid: u32, number: i32) {

@@ -73,9 +73,16 @@ impl Watch {
             .collect()
     }
 
-    /// A process's own share of memory that several have (PSS): slow, milliseconds a gigabyte.
-    pub fn share_of(pid: u32) -> Option<u64> {
-        platform::shared_out(pid)
+    /// What a process has written and shares with nobody: slow, milliseconds a gigabyte. `None` where the system does not tell.
+    pub fn own_of(pid: u32) -> Option<u64> {
+        let file = File::open(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let mut own = None;
+        fields(&file, |name, _, bytes| {
+            if name == b"Private_Dirty" {
+                own = bytes;
+            }
+        })?;
+        own
     }
 
     /// What is left of the machine's and the control group's memory.

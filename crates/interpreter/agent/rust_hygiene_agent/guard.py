@@ -7,11 +7,16 @@ touched; it is given back first when an error is to be shown, so that showing it
 import json
 import os
 import re
+import resource
 import signal
 
 _loads, _pread, _pwrite = json.loads, os.pread, os.pwrite
 
+_getrlimit, _setrlimit = resource.getrlimit, resource.setrlimit
+_DATA, _INFINITY = resource.RLIMIT_DATA, resource.RLIM_INFINITY
+
 BALLAST = 48 << 20
+ERROR_PATH = 64 << 20  # what showing an error may take beyond the limit; as in the front
 SIGNAL = signal.SIGRTMAX - 5  # as in the front
 _DEEP = 200  # frames; a longer traceback is cut in its middle before it is formatted
 _ENDS = 20
@@ -68,19 +73,26 @@ class Guard:
     def arm(self):
         """Maps the ballast, if there is room for it. `bytes` of zeroes are mapped and not touched."""
         if self._is_released:
+            self._flag(b"\0")
             try:
                 self._ballast = bytes(BALLAST)
             except MemoryError:
-                return
+                return  # the next cell tries again
             self._is_released = False
-            self._flag(b"\0")
 
     def release(self):
         """Gives the ballast back, and tells the front that an error is shown."""
+        self._flag(b"\1")
         if not self._is_released:
             self._is_released = True
             self._ballast = None
-            self._flag(b"\1")
+        try:
+            soft, hard = _getrlimit(_DATA)
+            if soft != _INFINITY:
+                # the front does the same with its next look, which may be too late
+                _setrlimit(_DATA, (soft + ERROR_PATH, hard))
+        except (OSError, ValueError):
+            pass
 
     def _flag(self, value):
         try:

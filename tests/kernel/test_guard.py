@@ -1,0 +1,178 @@
+"""The guard: a cell that takes too much memory fails with the truth, and the session goes on.
+
+`RUNAWAYS=20` runs each kind so often.
+"""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.ours
+
+MIB = 1 << 20
+CAP = 600 * MIB
+ALLOWED = 256 * MIB
+RUNAWAYS = int(os.environ.get("RUNAWAYS", "1"))
+
+SHM = """
+from multiprocessing.shared_memory import SharedMemory
+mine = []
+try:
+    while True:
+        s = SharedMemory(create=True, size=8 << 20); mine.append(s)
+        s.buf[:] = bytes(8 << 20)
+finally:
+    for one in mine: one.close(); one.unlink()
+"""
+KINDS = {
+    "one array": "a = np.ones(500_000_000)",
+    "arrays": "l = []\nwhile True: l.append(np.ones(1_000_000))",
+    "list": "l = []\nwhile True: l.append(float(len(l)))",
+    "string": "s = 'x' * 1000\nwhile True: s += s",
+    "dict": "d = {}\nwhile True: d[len(d)] = str(len(d))",
+    "one list": "l = list(range(10**9))",
+    "shared memory": SHM,
+    "child": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'l=[]\\nwhile True: l.append(bytearray(1000000))'], check=True)",
+    "thread": "import threading\ndef f():\n  l = []\n  while True: l.append(np.ones(1_000_000))\nt = threading.Thread(target=f); t.start(); t.join()",
+}
+
+
+def tree(pid):
+    found, todo = [], [pid]
+    while todo:
+        try:
+            tasks = os.listdir(f"/proc/{todo[-1]}/task")
+            here = todo.pop()
+            for task in tasks:
+                children = Path(f"/proc/{here}/task/{task}/children").read_text().split()
+                found += children
+                todo += children
+        except OSError:
+            if todo:
+                todo.pop()
+    return found
+
+
+def held(pid):
+    """What the processes below the front hold: anonymous and shared memory."""
+    total = 0
+    for process in tree(pid):
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        parts = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
+        total += parts.get("Pss_Anon", 0) + parts.get("Pss_Shmem", 0)
+    return total << 10
+
+
+class Outside:
+    """Measures from outside how much is held at the most."""
+
+    def __init__(self, pid):
+        self.most = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, args=(pid,))
+        self._thread.start()
+
+    def _look(self, pid):
+        while not self._over.wait(0.02):
+            self.most = max(self.most, held(pid))
+
+    def end(self):
+        self._over.set()
+        self._thread.join()
+        return self.most
+
+
+@pytest.fixture
+def capped(start_kernel):
+    kernel = start_kernel(env={"RUST_HYGIENE_GUARD_CAP": "600 MiB", "RUST_HYGIENE_BADGE": "warn"})
+    kernel.execute_ok("import numpy as np; keep = np.ones(8_000_000); token = 123")
+    return kernel
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_runaway_cell_fails_and_the_session_lives(capped, kind):
+    for _ in range(RUNAWAYS):
+        outside = Outside(capped.pid)
+        exchange = capped.execute(KINDS[kind])
+        most = outside.end()
+        told = "".join(exchange.content.get("traceback", [])) + exchange.stderr
+        if kind != "thread":  # its error is the thread's
+            assert exchange.status == "error"
+        assert "MemoryError" in told or "guard ended the child" in told, told[-2000:]
+        assert most <= CAP + ALLOWED, f"{most / MIB:.0f} MiB"
+        assert capped.evaluate("(token, float(keep.sum()))") == (123, 8_000_000.0)
+        capped.execute_ok("l = s = d = a = None")
+
+
+def test_the_error_says_the_limit_the_wish_and_who_holds_memory(capped):
+    exchange = capped.execute("a = np.ones(500_000_000)")
+    told = "\n".join(exchange.content["traceback"])
+    for said in ("of the cap of 600 MiB", "asked for 3.7 GiB", "keep", "del keep", "%%hygiene cap="):
+        assert said in told, told
+    (error,) = exchange.of("error")
+    assert error.content["traceback"] == exchange.content["traceback"]
+
+
+def test_what_the_cell_held_is_let_go(capped):
+    code = "def f():\n    mine = [np.ones(1_000_000) for _ in range(60)]\n    np.ones(500_000_000)\nf()"
+    assert "MemoryError" in capped.execute(code).content["ename"]
+    assert held(capped.pid) < 300 * MIB
+
+
+def test_a_cell_can_have_a_cap_of_its_own(capped):
+    assert capped.execute_ok("%%hygiene cap=2GiB\nbig = np.ones(100_000_000); big.sum()").result
+    capped.execute_ok("del big")
+    capped.execute_ok("import time; time.sleep(0.2)")
+    assert capped.execute("%%hygiene cap=lots\n1").status == "error"
+    assert capped.execute("big = np.ones(100_000_000)").status == "error"
+
+
+def test_the_person_is_warned_while_the_cell_runs(capped):
+    cell = capped.start("big = np.ones(62_000_000)\nimport time; time.sleep(3)\nprint('over')")
+    capped.wait_for_stream(cell, "getting short")
+    assert "over" not in capped.printed(cell)
+    assert capped.collect(cell).status == "ok"
+
+
+def test_off_is_off(start_kernel):
+    kernel = start_kernel(env={"RUST_HYGIENE_GUARD_LEVEL": "off", "RUST_HYGIENE_GUARD_CAP": "100 MiB"})
+    kernel.execute_ok("import numpy as np; big = np.ones(30_000_000)")
+    assert kernel.evaluate("__import__('resource').getrlimit(2)") == (-1, -1)
+
+
+def test_without_a_cap_only_the_true_end_is_guarded(start_kernel):
+    kernel = start_kernel()
+    kernel.execute_ok("import numpy as np; big = np.ones(60_000_000); del big")
+    soft, hard = kernel.evaluate("__import__('resource').getrlimit(2)")
+    assert soft > 1 << 30 and hard == -1
+    exchange = kernel.execute("np.ones(10**12)")
+    assert exchange.status == "error" and "on the machine" in "".join(exchange.content["traceback"])
+
+
+def test_a_cell_that_no_signal_reaches_is_stopped_and_the_person_asked(capped):
+    code = (
+        "from multiprocessing.shared_memory import SharedMemory\ns = SharedMemory(create=True, size=1500 << 20)\n"
+        "try:\n    view = np.frombuffer(s.buf, dtype='u1')\n    view[:] = 1\n    print('whole')\n"
+        "finally:\n    del view; s.close(); s.unlink()"
+    )
+    cell = capped.start(code, allow_stdin=True)
+    question = capped.recv_stdin_request()
+    assert "The cell was stopped" in question.content["prompt"]
+    before = held(capped.pid)
+    time.sleep(0.3)
+    assert abs(held(capped.pid) - before) < 16 * MIB
+    capped.answer_input("r 3GiB")
+    assert capped.collect(cell).stdout in ("whole\n", "")
+    assert capped.evaluate("token") == 123
+
+
+def test_a_cell_that_will_not_fit_is_foretold(capped):
+    code = "%%hygiene cap=3GiB\nx = float(np.ones(90_000_000).sum())"
+    assert "may not fit" not in capped.execute_ok(code).stderr
+    assert "may not fit" in capped.execute_ok(code).stderr
