@@ -4,6 +4,7 @@ The front keeps the limit (`RLIMIT_DATA`) and writes what it knows to a file in 
 touched; it is given back first when an error is to be shown, so that showing it has memory.
 """
 
+import gc
 import json
 import os
 import re
@@ -185,6 +186,7 @@ class Guard:
         presenter = getattr(self._kernel.shell, "InteractiveTB", None)
         if getattr(presenter, "tb", None) is not None:
             presenter.tb.tb_next = None
+        gc.collect()  # whoever formatted the frames has left cycles with them
 
 
 def _shorten(trace):
