@@ -58,6 +58,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "paths.py",
     "pools.py",
     "profile.py",
+    "rebirth.py",
     "registries.py",
     "replies.py",
     "routing.py",

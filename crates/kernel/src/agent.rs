@@ -22,7 +22,7 @@ pub(crate) struct Envelope {
     #[serde(deserialize_with = "or_default")]
     pub id: u64,
     #[serde(rename = "type", deserialize_with = "or_default")]
-    kind: String,
+    pub kind: String,
     #[serde(deserialize_with = "or_default")]
     pub status: String,
     #[serde(deserialize_with = "or_default")]

@@ -46,6 +46,8 @@ pub(crate) struct Cell {
     pub(crate) count: Option<u64>,
     /// Why cleanup steps leave its results alone.
     kept: Option<String>,
+    /// Another interpreter took the place of the one that ran it: its heap does not explain the change.
+    reborn: bool,
     /// A cell of a subshell ran at the same time.
     shares_memory: bool,
     /// `clear_output(wait=True)` was the last output: whatever is shown next would wipe the cell.
@@ -231,6 +233,7 @@ impl Kernel {
             waits_for_events: false,
             count: None,
             kept,
+            reborn: false,
             shares_memory: self.subshells.run_a_cell(),
             clear_is_pending: false,
             questions: Vec::new(),
@@ -314,10 +317,12 @@ impl Kernel {
             count => self.counted(count, next),
         }
         cell.work_began = Instant::now();
+        let reborn = self.take_the_place(reply.envelope.status == "ok");
         let reading = match cell.before.take() {
             Some(before) => self.meter.end(before),
             None => false,
         };
+        cell.reborn = reborn;
         if reading {
             cell.phase = Phase::Reading(reply);
             self.cell = Some(cell);

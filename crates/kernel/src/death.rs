@@ -22,7 +22,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// An idle interpreter is given this long for its `atexit` functions.
-const FAREWELL: Duration = Duration::from_millis(1500);
+pub(crate) const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// The name of the error.
 pub(crate) const DIED: &str = "InterpreterDied";
@@ -79,14 +79,15 @@ pub(crate) struct Greeting {
 }
 
 impl Kernel {
-    /// Starts an interpreter as the setup says; `go_on_with` is the number of its first cell, if it takes over from another.
-    /// Call it on the main thread.
+    /// Starts an interpreter as the setup says; `go_on_with` is the number of its first cell, if it takes over from another, and
+    /// `restore` what it takes over. Call it on the main thread.
     ///
     /// # Errors
     /// The sentence that says why there is none.
     pub fn start_interpreter(
         setup: &crate::Setup,
         go_on_with: Option<u64>,
+        restore: Option<serde_json::Value>,
     ) -> Result<Interpreter, String> {
         let python = setup.python.clone()?;
         let mut config = json!({
@@ -103,6 +104,9 @@ impl Kernel {
         });
         if let Some(count) = go_on_with {
             config["restarted"] = count.into();
+        }
+        if let Some(restore) = restore {
+            config["restore"] = restore;
         }
         let spec = Spec {
             python,
@@ -136,6 +140,7 @@ impl Kernel {
         }
         let was_ready = matches!(self.life, Life::Ready);
         tracing::error!(exit = %end.exit, "the interpreter ended");
+        self.rebirth = None;
         self.stop_timers();
         if let Some(held) = self.cleanup.forget() {
             self.queue.push_front(held);
@@ -291,7 +296,7 @@ impl Kernel {
             self.ending = Some(Ended::Died);
             return;
         }
-        match Self::start_interpreter(&self.setup, Some(self.execution_count)) {
+        match Self::start_interpreter(&self.setup, Some(self.execution_count), None) {
             Ok(fresh) => {
                 self.chronicle.add(Entry::Fresh { pid: fresh.pid() });
                 self.adopt(fresh);

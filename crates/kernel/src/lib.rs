@@ -23,6 +23,7 @@ mod measure;
 mod metadata;
 mod orders;
 mod publish;
+mod rebirth;
 mod requests;
 mod run;
 mod setup;

@@ -48,6 +48,7 @@ impl Kernel {
         let words: Vec<&str> = envelope.words.iter().map(String::as_str).collect();
         match (envelope.what.as_str(), &words[..]) {
             ("clean", words) => self.clean_now(words),
+            ("rebirth", [payload, bytes]) => self.begin_rebirth(payload, bytes),
             ("policy", [] | ["show"]) => self.told(Ok(policy::table(&self.setup.config))),
             ("policy", ["explain"]) => self.begin_asked(Occasion::default(), Purpose::Explain),
             ("policy", ["set", given @ ..]) => {
@@ -61,7 +62,7 @@ impl Kernel {
         }
     }
 
-    fn told(&mut self, text: Result<String, String>) {
+    pub(crate) fn told(&mut self, text: Result<String, String>) {
         let told = match text {
             Ok(text) => json!({"text": text}),
             Err(error) => json!({"error": error}),

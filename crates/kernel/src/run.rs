@@ -12,6 +12,7 @@ use crate::interrupt::Interrupts;
 use crate::last_words::LastWords;
 use crate::measure::Slot;
 use crate::measure::Usage;
+use crate::rebirth::Rebirth;
 use crate::stdin::Question;
 use crate::subshell_life::Subshells;
 use crate::text_limit::TextLimits;
@@ -102,6 +103,8 @@ pub struct Kernel {
     pub(crate) ending: Option<Ended>,
     pub(crate) notices: Vec<String>,
     pub(crate) cleanup: Cleanup,
+    /// An interpreter that is about to take the place of the one there is.
+    pub(crate) rebirth: Option<Rebirth>,
     /// What the notebook's metadata set last.
     pub(crate) notebook_settings: Vec<(String, String)>,
     /// What Python said of itself.
@@ -153,6 +156,7 @@ impl Kernel {
             ending: None,
             notices,
             cleanup: Cleanup::default(),
+            rebirth: None,
             notebook_settings: Vec::new(),
             greeting: None,
             greeting_over: false,
@@ -213,6 +217,7 @@ impl Kernel {
                     self.pump(&mut inbox).await;
                 }
                 event = self.guarding.event() => self.guarded(event),
+                event = next_event(self.rebirth.as_mut().map(Rebirth::interpreter), congested) => self.rebirth_said(event),
                 () = self.outbox.relieved(), if congested => {}
                 () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => self.tick(),
                 () = &mut greeting, if !greeted => {

@@ -110,7 +110,7 @@ fn journal_options(config: &policy::Config, connection_file: &Path) -> Option<::
 async fn serve(mut setup: Setup, connection: &ConnectionFile) -> anyhow::Result<()> {
     setup.session = uuid::Uuid::new_v4().to_string();
     // Python first: it starts while the sockets are bound.
-    let interpreter = Kernel::start_interpreter(&setup, None);
+    let interpreter = Kernel::start_interpreter(&setup, None, None);
     let (outbox, inbox) = wire::bind(connection, wire::Options::default()).await?;
     let kernel = Kernel::new(setup, outbox, interpreter);
     tokio::select! {

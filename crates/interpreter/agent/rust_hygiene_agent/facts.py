@@ -76,6 +76,10 @@ class Facts:
             self._allocators = Allocators()
             self._allocators.look(PageMap(begin() + _FIRST_LOOK_S))
 
+    def names_were_carried(self):
+        """The names that are new since the baseline are the user's, and no cell's."""
+        self._names.look(self._shell.user_ns)
+
     def before_cell(self):
         """Forget what the previous cell changed."""
         if self._allocators is None:

@@ -69,6 +69,12 @@ def orders(what, *always):
     return run
 
 
+def _rebirth(shell, words, afterwards):
+    from .rebirth import be_reborn
+
+    be_reborn(shell, words, afterwards)
+
+
 def _steps(shell):
     return [*shell.kernel.cleaner.names, "--dry-run"]
 
@@ -113,6 +119,13 @@ COMMANDS = {
         ),
         Command(
             "cap=", "SIZE", "what the cell below may take the session's memory to", asks("cap"), above=True
+        ),
+        Command(
+            "rebirth",
+            "[NAME…] [--dry-run]",
+            "a fresh interpreter with these variables, or all: gives back what nothing else can",
+            _rebirth,
+            lambda shell: [*list(shell.user_ns), "--dry-run"],
         ),
         Command("help", "[COMMAND]", "this, or one command", _help, lambda shell: list(COMMANDS)),
     )

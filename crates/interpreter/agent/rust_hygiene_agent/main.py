@@ -114,6 +114,8 @@ def _serve(config, channel, keep_compiled):
     open_door(config["door_fd"], config["debug_fd"], kernel)
     gc.freeze()  # what start-up made stays: no collection need look at it
     gc.enable()
+    if config.get("restore"):
+        _restore(channel, kernel, config["restore"])
     channel.send(
         {
             "op": "ready",
@@ -148,6 +150,21 @@ def _watch_for_faults(fd):
 
     os.set_inheritable(fd, False)
     faulthandler.enable(fd)
+
+
+def _restore(channel, kernel, given):
+    """Takes the place of another interpreter; the front is told whether it can."""
+    from . import rebirth
+    from .frames import dumps
+
+    try:
+        rebirth.restore(kernel.shell, given)
+        if kernel.facts is not None:
+            kernel.facts.names_were_carried()
+        told = {}
+    except BaseException as error:
+        told = {"error": f"{type(error).__name__}: {error}"}
+    channel.send({"op": "restored"}, dumps(told))
 
 
 def _patch_getpass(kernel):

@@ -296,6 +296,10 @@ class ZMQInteractiveShell(InteractiveShell):
         self.take_parent(parent)
         self.kernel.route_raw_text(parent)
 
+    def code_in_hand(self):
+        """The code of the cell in hand, as it was sent."""
+        return self.parent_header.get("content", {}).get("code")
+
     def get_parent(self):
         """The request that the calling thread's output belongs to."""
         return self.parent_header
