@@ -275,6 +275,7 @@ impl Kernel {
             facts: self.setup.config.measure,
             count: cell.count,
             keep: cell.kept.is_some(),
+            interrupted_before: self.interrupts.take_sent() && !cell.interrupt_wanted,
         };
         self.hand_over(cell.id, &cell.request, extras);
         self.busy(&cell.request);

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 const IMPATIENCE: Duration = Duration::from_secs(5);
 /// The agent is given this long to say where the cell is. It cannot while compiled code holds the GIL.
 const ANSWER: Duration = Duration::from_millis(300);
+/// The agent has taken notice of an interrupt after this long at the latest, unless compiled code keeps the GIL.
+const NOTICED: Duration = Duration::from_secs(1);
 
 /// What interrupts have come to.
 #[derive(Default)]
@@ -18,12 +20,19 @@ pub(crate) struct Interrupts {
     last: Option<(u64, Instant)>,
     /// A cell that goes on, and until when the agent may say where it is.
     wondering: Option<(u64, Instant)>,
+    /// When the last one was sent.
+    sent: Option<Instant>,
 }
 
 impl Interrupts {
     /// When the agent has not answered.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.wondering.map(|(_, until)| until)
+    }
+
+    /// True if one has just been sent. It was meant for an earlier cell than the next.
+    pub(crate) fn take_sent(&mut self) -> bool {
+        self.sent.take().is_some_and(|at| at.elapsed() < NOTICED)
     }
 
     /// True if this is the second interrupt of a cell within a short time.
@@ -64,6 +73,7 @@ impl Kernel {
         };
         interpreter.interrupt();
         let now = Instant::now();
+        self.interrupts.sent = Some(now);
         if let Some(cell) = running
             && self.interrupts.is_second(cell, now)
         {

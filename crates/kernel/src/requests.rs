@@ -264,6 +264,8 @@ pub(crate) struct Extras {
     pub count: Option<u64>,
     /// The cell's results are to be left alone.
     pub keep: bool,
+    /// An interrupt was sent for an earlier cell a moment ago: what the agent has noted of one is not for this cell.
+    pub interrupted_before: bool,
 }
 
 /// A request as a frame.
@@ -276,6 +278,9 @@ pub(crate) fn sections(id: u64, request: &Incoming, channel: &str, extras: Extra
     }
     if extras.keep {
         envelope["keep"] = true.into();
+    }
+    if extras.interrupted_before {
+        envelope["interrupted_before"] = true.into();
     }
     let mut sections = vec![
         Bytes::from(envelope.to_string()),

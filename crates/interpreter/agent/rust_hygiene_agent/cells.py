@@ -68,7 +68,7 @@ class Cells:
                 self._enter_user_code()
                 result = shell.run_cell(code, **arguments)
             finally:
-                self.in_user_code = False
+                self.cell_is_over, self.in_user_code = True, False
                 try:
                     drop, self.drop_interrupt = self.drop_interrupt, int
                     drop()
@@ -123,7 +123,7 @@ class Cells:
         except BaseException as error:
             failure = error
         finally:
-            self.in_user_code = False
+            self.cell_is_over, self.in_user_code = True, False
             try:
                 drop, self.drop_interrupt = self.drop_interrupt, int
                 drop()

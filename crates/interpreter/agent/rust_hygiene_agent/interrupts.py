@@ -33,6 +33,7 @@ class Interrupts:
         self.interrupts = 0
         self.in_user_code = False
         self.cancelled_by_interrupt = False
+        self.cell_is_over = False  # the person's code has ended, and the reply has not gone out
         self._interrupt_pending = False
         self._postponed_at = None  # when an interrupt first found IPython's code instead of the person's
         self._comes_again = None  # the cell that the next signal, sent by ourselves, is meant for
@@ -40,7 +41,7 @@ class Interrupts:
     def on_sigint(self, signum, frame):
         """SIGINT: ends the cell in hand, and nothing else."""
         meant_for, self._comes_again = self._comes_again, None
-        if meant_for is not None and meant_for != self._cells:
+        if meant_for is not None and not (self.in_user_code and meant_for == self._cells):
             return
         if self.in_user_code:
             if self.debugger is not None:
@@ -53,6 +54,8 @@ class Interrupts:
                 self.channel.guard_signal(lambda: self._interrupt(None))
             else:
                 _thread.start_new_thread(self._send_again, (self._cells,))
+        elif self.cell_is_over:
+            pass  # the front does not know yet; the next cell is not meant
         elif self._handling or self._cell_task is not None or self.channel.readable_now():
             # the request is on its way in: it ends as soon as it begins
             self._interrupt_pending = True

@@ -131,6 +131,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
             dumps(content),
             dumps(facts) if facts is not None else b"",
         )
+        self.cell_is_over = False
 
     # ------------------------------------------------------------------ from the front
 
@@ -248,7 +249,8 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         kind = request.type
         if self.debugger is not None:
             self.debugger.trace()
-        self._interrupt_pending = self._interrupt_pending and kind == "execute_request"
+        if kind != "execute_request" or request.interrupted_before:
+            self._interrupt_pending = False  # it was not meant for this
         if kind == "execute_request":
             self._execute(request)
             return

@@ -8,7 +8,17 @@ _loads = json.loads  # bound here: a cell may replace it in its module
 class Request:
     """One request from the front: the message as a dictionary, and its header as it came."""
 
-    __slots__ = ("channel", "count", "facts", "id", "keep", "message", "raw_header", "type")
+    __slots__ = (
+        "channel",
+        "count",
+        "facts",
+        "id",
+        "interrupted_before",
+        "keep",
+        "message",
+        "raw_header",
+        "type",
+    )
 
     def __init__(self, envelope, sections):
         header, parent, metadata, content, *buffers = sections
@@ -18,6 +28,7 @@ class Request:
         self.count = envelope.get("count")  # of a cell, once there are subshells
         self.facts = envelope.get("facts", False)
         self.keep = envelope.get("keep", False)  # cleanup steps leave the cell's results alone
+        self.interrupted_before = envelope.get("interrupted_before", False)  # an earlier cell, a moment ago
         self.raw_header = bytes(header)
         head = _loads(self.raw_header)
         self.message = {
