@@ -2,7 +2,7 @@
 
 import pytest
 
-from record import FINDINGS, record_of
+from record import CAUSES, FINDINGS, record_of
 
 pytestmark = pytest.mark.ours
 
@@ -32,6 +32,7 @@ def test_help_lists_every_command_that_completion_offers(kernel):
         ("%hygiene leeks", ["'leeks'", "Did you mean 'leaks'?", "help"]),
         ("%hygiene xyzzy", ["'xyzzy'", "leaks, "]),
         ("%hygiene help leeks", ["'leeks'", "Did you mean 'leaks'?"]),
+        ("%hygiene help figuers", ["Did you mean 'figures'?"]),
         ("%hygiene leaks now", ["'now'", "%hygiene leaks"]),
         ("%hygiene cup=3GiB", ["'cup='"]),
         ("%%hygiene help\npass", ["above a cell", "%hygiene help"]),
@@ -45,6 +46,18 @@ def test_a_mistake_is_told_with_what_is_allowed(kernel, line, says):
         assert text in exchange.content["evalue"]
 
 
+def test_every_cause_has_a_page_with_what_to_do(kernel):
+    causes = completions(kernel, "%hygiene help ") - completions(kernel, "%hygiene ")
+    causes = {found.split()[2] for found in causes} & CAUSES
+    assert causes == CAUSES
+    for cause in sorted(causes):
+        (shown,) = kernel.execute_ok(f"%hygiene help {cause}").of("display_data")
+        page = shown.content["data"]["text/plain"]
+        assert page == shown.content["data"]["text/markdown"]
+        assert page.startswith(f"# {cause}: ") and "## Fix" in page and "<!--" not in page
+    assert kernel.execute_ok("%hygiene help").stdout.count("_") > 10
+
+
 def test_a_mistake_above_a_cell_keeps_the_cell_from_running(kernel):
     kernel.execute("%%hygiene leeks\nran = True", stop_on_error=False)
     assert kernel.evaluate("'ran' in globals()") is False
@@ -53,10 +66,10 @@ def test_a_mistake_above_a_cell_keeps_the_cell_from_running(kernel):
 @pytest.mark.parametrize(
     "typed, offered",
     [
-        ("%hygiene le", {"%hygiene leaks"}),
-        ("%%hygiene le", {"%%hygiene leaks"}),
+        ("%hygiene le", {"%hygiene leaks", "%hygiene ledger"}),
+        ("%%hygiene lea", {"%%hygiene leaks"}),
         ("x = 1\n%hygiene hel", {"x = 1\n%hygiene help"}),
-        ("%hygiene help l", {"%hygiene help leaks"}),
+        ("%hygiene help lea", {"%hygiene help leaks"}),
     ],
 )
 def test_commands_and_their_words_are_completed(kernel, typed, offered):

@@ -60,11 +60,11 @@ pub(crate) fn list(list: &List) -> String {
     out
 }
 
-fn remark(text: &str) -> String {
+pub(crate) fn remark(text: &str) -> String {
     format!("<div style=\"opacity:.72\">{}</div>", escape(text))
 }
 
-fn line(segments: &[Segment], severity: Severity) -> String {
+pub(crate) fn line(segments: &[Segment], severity: Severity) -> String {
     let loud = severity != Severity::Quiet;
     let parts: Vec<String> = segments.iter().map(|s| segment(s, loud)).collect();
     let opacity = if loud { ".9" } else { ".72" };
@@ -100,11 +100,11 @@ fn segment(segment: &Segment, loud: bool) -> String {
 }
 
 /// A figure and its unit stay on one line.
-fn figure(text: &str) -> String {
+pub(crate) fn figure(text: &str) -> String {
     escape(text).replace(' ', "\u{a0}")
 }
 
-fn warning_line(warning: &Warning) -> String {
+pub(crate) fn warning_line(warning: &Warning) -> String {
     let sign = match warning.severity {
         Severity::Quiet => "opacity:.5".to_owned(),
         loud => format!("color:{}", style::colour(loud)),
@@ -134,7 +134,7 @@ fn note(title: &str, text: &Shown) -> String {
     )
 }
 
-fn curve(view: &View, severity: Severity) -> String {
+pub(crate) fn curve(view: &View, severity: Severity) -> String {
     if view.trace.is_empty() {
         return String::new();
     }
@@ -206,7 +206,7 @@ fn table_row(row: &RowView, largest: u64) -> String {
             style::cell(&[("text-align", "right")]),
             figure(&row.amount()),
         ),
-        (style::cell(&[]), bar(row, largest)),
+        (style::cell(&[]), bar_of(row, largest)),
         (
             style::cell(&[("opacity", ".7"), ("white-space", "normal")]),
             row.remark.html(),
@@ -219,18 +219,28 @@ fn table_row(row: &RowView, largest: u64) -> String {
     format!("<tr style=\"background:transparent\">{cells}</tr>")
 }
 
-/// A bar as long as the row's share of the largest row; short ones stay visible.
-fn bar(row: &RowView, largest: u64) -> String {
+/// A bar as long as the row's share of the largest row.
+fn bar_of(row: &RowView, largest: u64) -> String {
     let size = row.delta.unsigned_abs();
-    let part = (u128::from(size) * 100 / u128::from(largest)).clamp(2, 100);
-    let colour = if row.flagged {
-        style::AMBER
+    let part = u128::from(size) * 100 / u128::from(largest);
+    let part = if size < NOISE {
+        0
     } else {
-        style::BLUE
+        part.clamp(1, 100) as u64
     };
-    let colour = if size < NOISE { "transparent" } else { colour };
+    bar(part, row.flagged, row.delta < 0)
+}
+
+/// A bar of `part` of 100; short ones stay visible.
+pub(crate) fn bar(part: u64, flagged: bool, given_back: bool) -> String {
+    let colour = match (part, flagged) {
+        (0, _) => "transparent",
+        (_, true) => style::AMBER,
+        (_, false) => style::BLUE,
+    };
+    let part = part.clamp(2, 100);
     // What was given back is drawn paler than what was taken.
-    let opacity = if row.delta < 0 { ";opacity:.45" } else { "" };
+    let opacity = if given_back { ";opacity:.45" } else { "" };
     format!(
         "<span style=\"display:inline-block;width:90px;height:6px;border-radius:3px;background:rgba(128,128,128,.18);\
          vertical-align:middle;line-height:0\"><span style=\"display:inline-block;width:{part}%;height:6px;\

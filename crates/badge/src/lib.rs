@@ -9,7 +9,9 @@
 //!
 //! How the HTML must be written, and why, is told in `docs/badge.md`.
 
+mod account;
 mod cause;
+mod doc;
 mod duration;
 mod html;
 mod line;
@@ -19,9 +21,11 @@ mod size;
 mod spark;
 mod style;
 mod text;
+mod vars;
 mod view;
+mod why;
 
-use ledger::{CellRecord, Finding};
+use ledger::{Account, CellRecord, Finding, Inventory, Past};
 use serde_json::{Map, Value, json};
 
 pub use duration::Seconds;
@@ -31,6 +35,8 @@ pub use size::{Bytes, Delta};
 pub const TEXT_MIME: &str = "text/plain";
 /// Key of the HTML.
 pub const HTML_MIME: &str = "text/html";
+/// Key of a page of documentation.
+pub const MARKDOWN_MIME: &str = "text/markdown";
 /// Key of the record itself.
 pub const RECORD_MIME: &str = "application/vnd.rust-hygiene.cell+json";
 /// Key of a list of findings: `{"v": 1, "findings": […]}`, each finding as in a record.
@@ -100,6 +106,51 @@ pub fn findings_bundle(findings: &[Finding], options: &Options) -> Bundle {
         .ok()
         .map(|findings| json!({ "v": 1, "findings": findings }));
     of(plain::list(&list), html::list(&list), (FINDINGS_MIME, json))
+}
+
+/// Explains a cell at length: its figures, the `findings` of this cell that hold (and how many `others` do), every row of its
+/// ledger, what the residue may be, and the names that moved.
+#[must_use]
+pub fn why_bundle(past: &Past, findings: &[Finding], others: usize, options: &Options) -> Bundle {
+    let (blocks, severity) = why::blocks(past, findings, others, options);
+    answer(&blocks, severity)
+}
+
+/// Writes the ledger of a session: by owner, by allocator, and cell by cell.
+#[must_use]
+pub fn account_bundle(account: &Account) -> Bundle {
+    answer(&account::blocks(account), Severity::Quiet)
+}
+
+/// Lists the largest variables: what each holds, what it holds alone, and who else holds the rest.
+#[must_use]
+pub fn holdings_bundle(holdings: &Inventory) -> Bundle {
+    answer(&vars::blocks(holdings), Severity::Quiet)
+}
+
+/// A page of the documentation, written in Markdown.
+#[must_use]
+pub fn page_bundle(page: &str) -> Bundle {
+    let mut data = Map::new();
+    data.insert(TEXT_MIME.to_owned(), Value::String(page.to_owned()));
+    data.insert(MARKDOWN_MIME.to_owned(), Value::String(page.to_owned()));
+    Bundle {
+        data,
+        metadata: json!({ METADATA_KEY: { "v": 1 } }),
+    }
+}
+
+fn answer(blocks: &[doc::Block], severity: Severity) -> Bundle {
+    let mut data = Map::new();
+    data.insert(TEXT_MIME.to_owned(), Value::String(doc::text(blocks)));
+    data.insert(
+        HTML_MIME.to_owned(),
+        Value::String(doc::html(blocks, severity)),
+    );
+    Bundle {
+        data,
+        metadata: json!({ METADATA_KEY: { "v": 1 } }),
+    }
 }
 
 fn of(text: String, html: String, (mime, json): (&str, Option<Value>)) -> Bundle {

@@ -3,7 +3,7 @@
 use crate::line::{Segment, segments};
 use crate::view::{List, View, Warning};
 
-const MARK: &str = "[hygiene]";
+pub(crate) const MARK: &str = "[hygiene]";
 /// What a list without findings says.
 pub(crate) const NOTHING: &str = "nothing is kept by accident";
 
@@ -30,7 +30,7 @@ pub(crate) fn list(list: &List) -> String {
     lines.join("\n")
 }
 
-fn sentence(warning: &Warning) -> String {
+pub(crate) fn sentence(warning: &Warning) -> String {
     let mut out = format!("{}: {}", warning.title.text(), warning.message.text());
     if !warning.hint.is_empty() {
         out.push_str(&format!("  -> {}", warning.hint.text()));
@@ -38,7 +38,7 @@ fn sentence(warning: &Warning) -> String {
     out
 }
 
-fn line(segments: &[Segment]) -> String {
+pub(crate) fn line(segments: &[Segment]) -> String {
     let words = |segment: &Segment| {
         [&segment.label, &segment.value, &segment.aside]
             .into_iter()

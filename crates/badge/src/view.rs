@@ -182,7 +182,7 @@ impl View {
     }
 }
 
-fn loudest(warnings: &[Warning]) -> Severity {
+pub(crate) fn loudest(warnings: &[Warning]) -> Severity {
     let severities = warnings.iter().map(|w| w.severity);
     severities.max().unwrap_or(Severity::Quiet)
 }
@@ -200,7 +200,7 @@ pub(crate) fn largest_delta(record: &CellRecord) -> u64 {
 
 /// How loud a finding is; `None` if it gets no line. A guess never makes a warning (cell record, "A finding"). An intended large
 /// load is no news either: the figures say it.
-fn severity(finding: &Finding, options: &Options) -> Option<Severity> {
+pub(crate) fn severity(finding: &Finding, options: &Options) -> Option<Severity> {
     if word(&finding.confidence) == "possible" {
         None
     } else if finding.leak {
@@ -212,7 +212,7 @@ fn severity(finding: &Finding, options: &Options) -> Option<Severity> {
 }
 
 /// Whether a cause is nothing but variables of the user, which the table shows by their types.
-fn is_variable(cause: &str) -> bool {
+pub(crate) fn is_variable(cause: &str) -> bool {
     matches!(cause, "variables" | "user_growth")
 }
 
@@ -228,7 +228,7 @@ fn warning(finding: &Finding, severity: Severity) -> Warning {
 }
 
 /// A line of a list: whole, and quiet where a badge would say nothing.
-fn listed(finding: &Finding, options: &Options) -> Warning {
+pub(crate) fn listed(finding: &Finding, options: &Options) -> Warning {
     Warning {
         severity: severity(finding, options).unwrap_or(Severity::Quiet),
         title: title(finding),
@@ -247,7 +247,7 @@ fn title(finding: &Finding) -> Shown {
     }
 }
 
-fn culprit(finding: &Finding) -> Shown {
+pub(crate) fn culprit(finding: &Finding) -> Shown {
     Shown::new(&finding.culprit.name, NAME)
 }
 
@@ -293,7 +293,7 @@ fn children(children: &Children) -> ChildrenView {
     }
 }
 
-fn gpu(gpu: &Gpu) -> GpuView {
+pub(crate) fn gpu(gpu: &Gpu) -> GpuView {
     let mut said = vec![Shown::new(&word(&gpu.name), NAME).text().to_owned()];
     said.extend(gpu.used.map(|used| format!("{} in use", Bytes(used))));
     match word(&gpu.quality).as_str() {
@@ -407,7 +407,7 @@ fn ledger_rows(record: &CellRecord) -> rows::LedgerView {
     }
 }
 
-fn trace(record: &CellRecord) -> Vec<Point> {
+pub(crate) fn trace(record: &CellRecord) -> Vec<Point> {
     spark::reduce(record.timeline.iter().map(|sample| Point {
         t_s: sample.t_s,
         bytes: sample.rss,
@@ -415,7 +415,7 @@ fn trace(record: &CellRecord) -> Vec<Point> {
 }
 
 /// The word that a field is written as in the record, whether its type is text, an enumeration or optional.
-fn word<T: Serialize>(field: &T) -> String {
+pub(crate) fn word<T: Serialize>(field: &T) -> String {
     match serde_json::to_value(field) {
         Ok(Value::String(text)) => text,
         Ok(Value::Null) | Err(_) => String::new(),

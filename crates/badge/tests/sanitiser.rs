@@ -144,6 +144,39 @@ fn the_sanitiser_keeps_all_of_every_list() {
 }
 
 #[test]
+fn the_sanitiser_keeps_all_of_every_answer() {
+    let mut session = ledger::Session::new(ledger::Thresholds::default());
+    for (name, _) in SAMPLES {
+        let record = record(sample(name));
+        session.close_cell(ledger::CellEnd {
+            execution_count: Some(1),
+            source: name,
+            status: ledger::Status::Ok,
+            wall_s: None,
+            cpu_s: None,
+            overhead_s: None,
+            reading: meter::Reading {
+                host: record.host,
+                gpu: record.gpu,
+                timeline: record.timeline,
+                ..meter::Reading::default()
+            },
+            tier0: ledger::Facts::default(),
+            tier1: None,
+            notices: Vec::new(),
+        });
+        let past = session.past(ledger::Which::Newest).expect("a cell");
+        let why = badge::why_bundle(past, &record.findings, 2, &Options::default());
+        check(&texts(&why).1);
+    }
+    check(&texts(&badge::account_bundle(session.account())).1);
+    let holdings =
+        br#"{"names": 1, "variables": [{"name": "x", "bytes": 9, "exclusive": 9, "gpu": 7}]}"#;
+    let holdings = ledger::Inventory::parse(holdings).expect("holdings");
+    check(&texts(&badge::holdings_bundle(&holdings)).1);
+}
+
+#[test]
 fn the_check_refuses_what_the_sanitiser_drops() {
     let dropped = [
         "<svg></svg>",

@@ -43,6 +43,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "guard.py",
     "handles.py",
     "holders.py",
+    "holdings.py",
     "hooks.py",
     "hygiene.py",
     "interrupts.py",

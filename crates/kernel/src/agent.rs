@@ -98,12 +98,15 @@ impl Kernel {
                 self.replied(envelope, metadata, content, &facts, sections.collect());
             }
             "parent" => self.text_parent = Some(next()),
-            "facts" => self.explained(&next()),
+            "facts" => {
+                let (facts, holdings) = (next(), next());
+                self.explained(&facts, holdings);
+            }
             "late" => self.learnt(&next()),
             "input_request" => self.input_request(of_subshell(&envelope), next()),
             "elsewhere" => self.move_comm(envelope.id, &envelope.what),
             "where" => self.tell_why_it_goes_on(&envelope.what),
-            "ask" => self.asked(of_subshell(&envelope), &envelope),
+            "ask" => self.asked(of_subshell(&envelope), &envelope, &next()),
             "do" => self.ordered(&envelope),
             "surveyed" => self.surveyed(&next()),
             "stepped" => self.stepped(&next()),

@@ -54,6 +54,8 @@ pub(crate) struct Cell {
     clear_is_pending: bool,
     /// What it wants to be told at its end.
     pub(crate) questions: Vec<Question>,
+    /// What its variables hold, if it asked.
+    holdings: Bytes,
 }
 
 enum Phase {
@@ -237,6 +239,7 @@ impl Kernel {
             shares_memory: self.subshells.run_a_cell(),
             clear_is_pending: false,
             questions: Vec::new(),
+            holdings: Bytes::new(),
         });
         if !self.meter.begin() {
             self.send_cell();
@@ -356,7 +359,8 @@ impl Kernel {
             && let Some(interpreter) = &mut self.interpreter
         {
             let budget = self.setup.config.explain_budget_ms as f64 / 1000.0;
-            let envelope = json!({"op": "explain", "budget_s": budget});
+            let holdings = cell.questions.contains(&Question::Variables);
+            let envelope = json!({"op": "explain", "budget_s": budget, "holdings": holdings});
             interpreter.send(&[Bytes::from(envelope.to_string())]);
             cell.phase = Phase::Explaining(reply, Box::new(reading));
             self.cell = Some(cell);
@@ -365,12 +369,13 @@ impl Kernel {
         self.close_cell(cell, reply, Some(reading), None);
     }
 
-    pub(crate) fn explained(&mut self, facts: &[u8]) {
+    pub(crate) fn explained(&mut self, facts: &[u8], holdings: Bytes) {
         let Some(mut cell) = self.cell.take() else {
             return;
         };
         match std::mem::replace(&mut cell.phase, Phase::Over) {
             Phase::Explaining(mut reply, reading) => {
+                cell.holdings = holdings;
                 let (facts, notice) = Facts::parse(facts);
                 reply.notice = reply.notice.or(notice);
                 self.close_cell(cell, reply, Some(*reading), Some(facts));
@@ -415,9 +420,12 @@ impl Kernel {
         cell.overhead += cell.work_began.elapsed();
         let record = reading.map(|reading| self.record(&cell, &reply, reading, explained));
         if let Some(record) = &record {
-            self.show(&cell, record);
+            if !cell.questions.iter().any(Question::is_of_the_cell) {
+                self.show(&cell, record);
+            }
             if !cell.clear_is_pending {
-                self.answer_questions(&cell.request.origin.header, &cell.questions);
+                let parent = &cell.request.origin.header;
+                self.answer_questions(parent, &cell.questions, &cell.holdings);
             }
         }
         let metadata = self.reply_to_cell(

@@ -99,6 +99,7 @@ impl Kernel {
             "arguments": setup.arguments,
             "facts": setup.config.measure,
             "guard": setup.config.guard.level == policy::GuardLevel::Protect,
+            "causes": ledger::causes_with_pages().collect::<Vec<_>>(),
             "ipykernel_names": setup.config.ipykernel_names,
             "language_info": crate::info::language_info(None),
         });

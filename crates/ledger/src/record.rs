@@ -116,7 +116,7 @@ pub struct Row {
 }
 
 /// Why memory moved: a cause of kept memory, or something ordinary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowCause {
     /// The user's own variables.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use meter::{Gpu, GpuQuality, Reading};
 
+use crate::account::Account;
+use crate::book::{Book, Past};
 use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
 use crate::facts::{Allocator, Facts};
 use crate::growths::Growths;
@@ -46,6 +48,17 @@ pub struct CellEnd<'a> {
     pub notices: Vec<String>,
 }
 
+/// Which cell somebody asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The last one that did something.
+    Last,
+    /// The one that has just ended.
+    Newest,
+    /// The one with this number in its prompt.
+    Numbered(u64),
+}
+
 /// Judges cell after cell of one interpreter.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -65,6 +78,7 @@ pub struct Session {
     learnt: Vec<Finding>,
     /// The farthest that any cell's peak rose.
     highest_rise: u64,
+    book: Book,
 }
 
 #[derive(Debug)]
@@ -189,7 +203,7 @@ impl Session {
             (Some(after), Some(limit)) if limit > 0 => Some(rounded(after as f64 / limit as f64)),
             _ => None,
         };
-        CellRecord {
+        let record = CellRecord {
             v: RECORD_VERSION,
             cell,
             wall_s: end.wall_s,
@@ -210,7 +224,45 @@ impl Session {
             timeline: reading.timeline,
             host: reading.host,
             gpu: with_frameworks(reading.gpu, tier1.as_ref()),
-        }
+        };
+        self.book.enter(&record, end.source, &tier0, tier1.as_ref());
+        record
+    }
+
+    /// What is remembered of the last cell that did more than ask, of the cell that has just ended, or of the one with a number.
+    ///
+    /// # Errors
+    /// The sentence that says which cells are remembered.
+    pub fn past(&self, which: Which) -> Result<&Past, String> {
+        let found = match which {
+            Which::Last => self.book.last(),
+            Which::Newest => self.book.newest(),
+            Which::Numbered(number) => self.book.numbered(number),
+        };
+        found.ok_or_else(|| match (which, self.book.numbers()) {
+            (Which::Numbered(number), Some((first, last))) => {
+                format!("Nothing is known of cell [{number}]: the kernel remembers [{first}] to [{last}].")
+            }
+            _ => "No cell has been measured yet.".to_owned(),
+        })
+    }
+
+    /// The findings of a cell that still hold, worst first: those that it was told of, and those that its code made at any time.
+    pub fn findings_of(&self, past: &Past) -> Vec<Finding> {
+        let of_cell = |open: &&Open| {
+            let told = &past.record.findings;
+            open.source == past.record.cell.source_hash
+                || told.iter().any(|finding| finding.id == open.finding.id)
+        };
+        let open = self.open.values().filter(of_cell);
+        let mut findings: Vec<Finding> = open.map(|one| one.finding.clone()).collect();
+        sort(&mut findings);
+        findings
+    }
+
+    /// What the ledgers of all cells add up to.
+    pub fn account(&self) -> &Account {
+        &self.book.account
     }
 
     /// Takes note of what a cell left unexplained, and ends findings of idle time whose memory has gone.

@@ -1,4 +1,4 @@
-//! `cargo xtask demo | test | bench | suites | corpus`: the project's commands, on a machine with Rust, Python and Node.
+//! `cargo xtask demo | test | bench | suites | corpus | docs`: the project's commands, on a machine with Rust, Python and Node.
 //!
 //! Theory of operation: every command first makes sure of an environment (`environment`: a private `.venv` with pinned
 //! packages; `kernel`: the release binary and its kernelspec in that `.venv`), then runs other people's tools in it
@@ -9,6 +9,7 @@ mod bench;
 mod browser;
 mod corpus;
 mod demo;
+mod docs;
 mod environment;
 mod kernel;
 mod paths;
@@ -39,6 +40,9 @@ cargo xtask suites [NAME...]
 
 cargo xtask corpus [beginnings of ids] [--json FILE]
     Run the labelled leaks and clean notebooks of tests/corpus in the kernel and score its verdicts.
+
+cargo xtask docs
+    Write docs/causes, a page for each cause of kept memory, from the comments of the files that find them.
 ";
 
 fn main() -> ExitCode {
@@ -61,6 +65,7 @@ fn dispatch(mut arguments: Vec<String>) -> Result<()> {
         "test" => test::run(&Paths::discover()?, test::parse_only(arguments)?),
         "bench" => bench::run(&Paths::discover()?, arguments),
         "suites" => suites::run(&Paths::discover()?, arguments),
+        "docs" => docs::run(&Paths::discover()?),
         "corpus" => corpus::run(&Paths::discover()?, arguments),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -58,15 +58,15 @@ class Asking:
         """Which request asks, if it is not the cell of the main shell."""
         return {}
 
-    def ask(self, what, words=(), afterwards=False):
+    def ask(self, what, words=(), afterwards=False, known=None):
         """Asks the front for something that it publishes itself: now, or with `afterwards` at the end of the cell.
 
-        Returns when it has, or has noted it: an empty text, or why it cannot.
+        `known` is what only we know. Returns when it has, or has noted it: an empty text, or why it cannot.
         """
         if what == "findings" and getattr(self, "_look_wanted", False):
             self.look_if_wanted(bool)  # it is waited for
         question = {"op": "ask", "what": what, "words": list(words), "afterwards": afterwards}
-        self.channel.send({**question, **self._who()})
+        self.channel.send({**question, **self._who()}, b"" if known is None else dumps(known))
         return bytes(self._await("told")[0]).decode()
 
     def order(self, what, words=()):

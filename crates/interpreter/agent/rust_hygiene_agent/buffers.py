@@ -5,6 +5,7 @@ A buffer is known by its address, so that ten views count once, and from 256 KiB
 """
 
 import array
+import copy
 import gc
 import os
 
@@ -99,6 +100,12 @@ class Buffers:
         self._pages = None
         self._counted = {}
         self.total = 0  # bytes counted by address
+
+    def fork(self):
+        """The same, to go on by itself."""
+        twin = copy.copy(self)
+        twin._counted = dict(self._counted)
+        return twin
 
     def count(self, address, size, mapped=False):
         """Bytes of a buffer that were not counted before; `mapped` if it may belong to a file."""

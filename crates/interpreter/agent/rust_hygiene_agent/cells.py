@@ -248,7 +248,12 @@ class Cells:
 
     def _explain(self, envelope):
         facts = self._guarded(unseen, self.facts.explain, float(envelope.get("budget_s", 0.1)))
-        self.channel.send({"op": "facts"}, dumps(facts or {}))
+        held = None
+        if envelope.get("holdings"):
+            from .holdings import BUDGET_S, holdings
+
+            held = self._guarded(unseen, holdings, self.shell, BUDGET_S)
+        self.channel.send({"op": "facts"}, dumps(facts or {}), dumps(held) if held else b"")
 
 
 def _run_cell_parameters():

@@ -177,16 +177,13 @@ class Facts:
 
         shell = self._shell
         namespace = shell.user_ns
-        shells = self._shell_names()
-        foreign = map(
-            id, (shell, namespace, shell.user_ns_hidden, shell.history_manager, namespace.get("_oh"), self)
-        )
+        shells = self.shell_names()
         census = self._census
         if census is None:
             from .census import Census
 
             census = self._census = Census(shell)
-        walker = Walker(deadline, foreign, census.gates)
+        walker = Walker(deadline, self.foreign_ids(), census.gates)
         found = census.registered(walker, namespace)
         names = [name for name in list(namespace) if type(name) is str and name not in shells]
         # In the order of the namespace, so that what two names share always counts for the same one.
@@ -350,7 +347,15 @@ class Facts:
             row["gpu"] = gpu
         return row
 
-    def _shell_names(self):
+    def foreign_ids(self):
+        """Ids of what belongs to nobody: who reaches it does not hold it."""
+        shell = self._shell
+        namespace = shell.user_ns
+        ours = (shell, namespace, shell.user_ns_hidden, shell.history_manager, namespace.get("_oh"), self)
+        return set(map(id, ours))
+
+    def shell_names(self):
+        """Names of the namespace that are not the user's."""
         from .holders import shell_names
 
         namespace = self._shell.user_ns
@@ -359,7 +364,7 @@ class Facts:
         return shells
 
     def _is_shells(self, name):
-        """True for one of `_shell_names`."""
+        """True for one of `shell_names`."""
         value, hidden = self._shell.user_ns.get(name, _missing), self._shell.user_ns_hidden
         return (name in hidden and hidden[name] is value) or self._given.get(name) == id(value)
 

@@ -41,8 +41,8 @@ class Command(
             raise UsageError(f"{' '.join(words[takes:])!r} is one word too many: {usage}")
 
 
-def asks(what):
-    """A `run` that has the front publish `what`."""
+def asks(what, know=None):
+    """A `run` that has the front publish `what`; `know(shell)` finds out what only we can."""
 
     def run(shell, words, afterwards):
         here = shell.kernel.here
@@ -50,7 +50,8 @@ def asks(what):
             raise UsageError(f"%{MAGIC} answers in a cell, not in a thread that a cell has started.")
         if afterwards and here is not shell.kernel:
             raise UsageError(f"%%{MAGIC} has no answer here: cells of subshells are not measured.")
-        error = here.ask(what, words, afterwards)
+        known = None if know is None or afterwards else know(shell)
+        error = here.ask(what, words, afterwards, known)
         if error:
             raise UsageError(error)
 
@@ -83,19 +84,60 @@ def _policy_words(shell):
     return ["show", "explain", "set", "observe", "suggest", "tidy", "strict", "custom"]
 
 
+def _holdings(shell):
+    from .holdings import BUDGET_S, holdings
+    from .unseen import unseen
+
+    return unseen(holdings, shell, BUDGET_S) if shell.kernel.facts is not None else None
+
+
+def _numbers(shell):
+    last = shell.execution_count - 1
+    return [str(number) for number in range(last, max(0, last - 10), -1)]
+
+
 def _help(shell, words, afterwards):
     if not words:
-        print(overview())
+        print(overview(shell))
     elif words[0] in COMMANDS:
-        command = COMMANDS[words[0]]
-        print(_line(command))
+        print(_line(COMMANDS[words[0]]))
+    elif words[0] in shell.kernel.causes:
+        _show_page(shell, words, afterwards)
     else:
-        raise unknown(words[0], COMMANDS)
+        raise unknown(words[0], _topics(shell))
 
+
+def _topics(shell):
+    return [*COMMANDS, *shell.kernel.causes]
+
+
+_show_page = asks("page")
 
 COMMANDS = {
     command.name: command
     for command in (
+        Command(
+            "why",
+            "[CELL]",
+            "the last cell, or cell number CELL, explained at length",
+            asks("why"),
+            _numbers,
+            True,
+        ),
+        Command(
+            "vars",
+            "",
+            "the largest variables: what each holds alone, and who else holds the rest",
+            asks("variables", _holdings),
+            above=True,
+        ),
+        Command(
+            "ledger",
+            "",
+            "the whole session: by owner, by allocator, cell by cell",
+            asks("account"),
+            above=True,
+        ),
         Command(
             "leaks",
             "",
@@ -127,7 +169,7 @@ COMMANDS = {
             _rebirth,
             lambda shell: [*list(shell.user_ns), "--dry-run"],
         ),
-        Command("help", "[COMMAND]", "this, or one command", _help, lambda shell: list(COMMANDS)),
+        Command("help", "[TOPIC]", "this, or a page about one command or cause", _help, _topics),
     )
 }
 
@@ -138,11 +180,12 @@ def _line(command):
     return f"{usage:<24} {command.summary}"
 
 
-def overview():
+def overview(shell):
     """What `%hygiene help` prints."""
     lines = [_line(command) for command in COMMANDS.values()]
     above = [name for name, command in COMMANDS.items() if command.above and not name.endswith("=")]
     lines.append(f"Above a cell, %%{MAGIC} {' | '.join(above)} runs the cell and answers at its end.")
+    lines.append(f"Causes of kept memory, for %{MAGIC} help: {', '.join(shell.kernel.causes)}.")
     return "\n".join(lines)
 
 
@@ -183,7 +226,7 @@ class HygieneMagics(Magics):
     @line_cell_magic
     def hygiene(self, line="", cell=None):
         """Tells where memory went: `%hygiene help` shows all commands. Above a cell, `%%hygiene` is about that cell."""
-        commands = parse(line) or [(COMMANDS["help" if cell is None else "leaks"], [])]
+        commands = parse(line) or [(COMMANDS["help" if cell is None else "why"], [])]
         if cell is None:
             for command, words in commands:
                 if command.name.endswith("="):

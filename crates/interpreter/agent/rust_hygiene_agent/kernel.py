@@ -30,6 +30,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self.connection_file = config.get("connection_file", "")
         self.implementation_version = config.get("version", "")
         self.ident = config.get("ident", "")
+        self.causes = config.get("causes", [])  # those that the front has a page about
         self.language_info = {**config.get("language_info", {}), "version": sys.version.split()[0]}
         self.session = Session(self, config.get("session", ""), config.get("key", "").encode())
         self.iopub_socket = BackgroundSocket(self, "iopub")

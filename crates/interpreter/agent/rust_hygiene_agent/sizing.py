@@ -11,6 +11,7 @@ Every object is counted once, for the first root that reaches it. The rules that
 
 import array
 import collections
+import copy
 import gc
 import io
 import itertools
@@ -125,6 +126,14 @@ class Walker:
     def add_gpu(self, device, size):
         """Bytes on a GPU that the root in hand holds."""
         self._gpu[device] = self._gpu.get(device, 0) + size
+
+    def fork(self):
+        """A walk that has seen what this one has, and goes its own way from here."""
+        twin = copy.copy(self)
+        twin.seen = {*self.seen, id(twin)}
+        twin.seen.add(id(twin.seen))
+        twin.buffers = self.buffers.fork()
+        return twin
 
     def _walk(self, stack):
         seen = self.seen

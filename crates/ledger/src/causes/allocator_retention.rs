@@ -12,6 +12,8 @@
 //!
 //! **Fix.** `malloc_trim(0)`; with many threads `MALLOC_ARENA_MAX=2` in the environment of the kernel.
 //!
+//! **What is often said.** Memory that does not go down is a leak: no, it is free and will be used again. `gc.collect()` gives nothing back.
+//!
 //! **What it is confused with.** A leak: nothing is alive. A pool of a library's own (`pool_cache`).
 //!
 //! **Step.** `malloc_trim`.

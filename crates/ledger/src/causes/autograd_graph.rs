@@ -10,6 +10,9 @@
 //!
 //! **Fix.** `loss.item()` for a number, `.detach()` for a tensor, `torch.no_grad()` around what is not trained.
 //!
+//! **What is often said.** `with torch.no_grad():` frees memory: it keeps graphs from being built, and frees none that is
+//! there.
+//!
 //! **What it is confused with.** The tensors themselves, which are small; a training step, whose graph `backward()` frees.
 //!
 //! **Step.** None: after detaching, `backward()` no longer works.

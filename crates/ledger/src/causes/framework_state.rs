@@ -12,6 +12,9 @@
 //!
 //! **Fix.** Pass tensors, `reduce_retracing=True`; build the model once and reset its weights, or run the trials in a subprocess.
 //!
+//! **What is often said.** `clear_session()` and `set_memory_growth` return GPU memory: they give nothing back to the driver;
+//! only the end of the process does. `with tf.device(…)` frees nothing either.
+//!
 //! **What it is confused with.** Slack of the allocator; the first trace of a function or model, which is the normal cost.
 //!
 //! **Step.** None.

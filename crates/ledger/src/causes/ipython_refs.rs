@@ -1,17 +1,24 @@
 //! `ipython_refs`: the shell's own references keep a result that no variable holds.
 //!
-//! **What it is.** IPython keeps the value of a cell's last expression in `Out[n]`, `_n`, `_`, `__`, `___`, in a second
-//! copy of these names (`user_ns_hidden`) and in its display hook. `del x` then frees nothing, and a cell that is run
-//! again and again keeps the value of every run.
+//! **When it fires.** What the shell's references reach and no variable does holds 10 MiB or more.
 //!
-//! **How it is detected.** The agent sizes what these references reach after it has been through all variables of the
-//! user. What is left belongs to them alone.
+//! **Why it matters.** IPython keeps the value of a cell's last expression in `Out[n]`, `_n`, `_`, `__`, `___`, in a second copy of these
+//! names (`user_ns_hidden`) and in its display hook. `del x` then frees nothing, and a cell that is run again and again keeps the value of
+//! every run.
 //!
-//! **What it is confused with.** A result that a variable holds as well: dropping it from `Out` frees nothing, so it is no
-//! finding. Growth of the same cell's variables (`user_growth`): there a name of the user's grows.
+//! **How it is detected.** The agent sizes what these references reach after it has been through all variables of the user. What is left
+//! belongs to them alone.
 //!
-//! **Hint.** `%xdel _3`, or the same for several results through `del_var`: the only stock way that reaches all places.
-//! `%reset out` and `Out.clear()` leave the hidden copies, and so does `del Out[3], _3, _`.
+//! **Example.** `df.describe()`, or a bare `df`, as the last line of a cell, and `del df` in a later one.
+//!
+//! **Fix.** `%xdel _3`, or the same for several results through `del_var`: the only stock way that reaches all places. A cell that ends in
+//! `;` or `print(…)` keeps no result.
+//!
+//! **What is often said.** `%reset out`, `Out.clear()` and `del Out[3], _3, _` leave the hidden copies. `gc.collect()` does nothing for
+//! references that are alive.
+//!
+//! **What it is confused with.** A result that a variable holds as well: dropping it from `Out` frees nothing, so it is no finding. Growth of
+//! the same cell's variables (`user_growth`): there a name of the user's grows.
 //!
 //! **Step.** `clear_out`.
 

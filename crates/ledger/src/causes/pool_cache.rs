@@ -11,6 +11,9 @@
 //!
 //! **Fix.** The library's own call. `gc.collect()` and `malloc_trim` do nothing here.
 //!
+//! **What is often said.** `empty_cache()` mends "out of memory": it gives free segments back to the driver, which
+//! the framework would have used again anyway, and cannot free a tensor that is alive.
+//!
 //! **What it is confused with.** A leak: nothing is alive. Slack of the C allocator (`allocator_retention`).
 //!
 //! **Step.** `release_pools`.

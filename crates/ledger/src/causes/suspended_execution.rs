@@ -11,6 +11,8 @@
 //!
 //! **Fix.** Tell it to stop: an Event and `join()`, `task.cancel()`, `shutdown(cancel_futures=True)`, `generator.close()`.
 //!
+//! **What is often said.** A function's locals are freed when it is left: those of a generator that waits are not.
+//!
 //! **What it is confused with.** The variable that holds the generator or task.
 //!
 //! **Step.** None: the work may still be wanted.

@@ -1,17 +1,24 @@
 //! `traceback_refs`: the frames of the last exception keep their local variables.
 //!
-//! **What it is.** After a failed cell `sys.last_value`, `sys.last_traceback` (from Python 3.12 `sys.last_exc`) and
-//! IPython's `InteractiveTB.tb` keep the traceback, it keeps its frames, and these keep every array that was local where
-//! it failed. A later cell that succeeds frees nothing; the next exception does.
+//! **When it fires.** The frames of the last exception reach 10 MiB or more that no variable holds.
+//!
+//! **Why it matters.** After a failed cell `sys.last_value`, `sys.last_traceback` (from Python 3.12 `sys.last_exc`) and IPython's
+//! `InteractiveTB.tb` keep the traceback, it keeps its frames, and these keep every array that was local where it failed. A later cell that
+//! succeeds frees nothing; the next exception does.
 //!
 //! **How it is detected.** The agent sizes what the frames reach after it has been through all variables of the user.
 //!
-//! **What it is confused with.** An exception that the user stored: then a variable reaches the frames. The output
-//! history (`ipython_refs`), which a failed cell does not fill.
+//! **Example.** A training function that fails with "CUDA out of memory": its tensors stay, and the next try fails as well.
 //!
-//! **Hint.** All references are dropped and cycles collected: the shell's own frame is part of the traceback and refers
-//! back to the exception. `traceback.clear_frames` frees nothing up to 3.12, since IPython's formatter has made snapshots
-//! of the locals; dropping the references does not depend on frames and works in every version. It ends `%tb` and `%debug`.
+//! **Fix.** All references are dropped and cycles collected: the shell's own frame is part of the traceback and refers back to the
+//! exception. It ends `%tb` and `%debug`.
+//!
+//! **What is often said.** A function's locals are freed when it ends: not those of a function that failed. `traceback.clear_frames` frees
+//! nothing up to 3.12, since IPython's formatter has made snapshots of the locals; dropping the references does not depend on frames and
+//! works in every version. `torch.cuda.empty_cache()` cannot free a tensor that a frame holds.
+//!
+//! **What it is confused with.** An exception that the user stored: then a variable reaches the frames. The output history
+//! (`ipython_refs`), which a failed cell does not fill.
 //!
 //! **Step.** `clear_traceback`.
 

@@ -1,6 +1,9 @@
 //! `user_growth`: a variable of the notebook holds more after each run of the same cell.
 //!
-//! **What it is.** A list that a cell appends to, or a numbered copy that every run leaves in the namespace. Nothing is
+//! **When it fires.** Each of the last three runs of the same code kept 1 MiB or more, and a name, or a family of numbered names, grew
+//! with them.
+//!
+//! **Why it matters.** A list that a cell appends to, or a numbered copy that every run leaves in the namespace. Nothing is
 //! wrong with one run; the tenth run of an unchanged cell has ten times the data.
 //!
 //! **How it is detected.** Of the runs of the same source the first is left out as a warm-up. If each of the last three
@@ -12,14 +15,18 @@
 //! there was, by amounts of which the largest is at most half as much again as the smallest: an import or a cache that
 //! fills does not add to the user's own data, twice the same amount after the first run.
 //!
+//! **Example.** `results.append(big)` in a cell that is run again and again, with `results = []` in another one.
+//!
+//! **What is often said.** `sys.getsizeof(results)` would show it: it counts the list's own pointers and not what they point at.
+//!
+//! **Fix.** Make the container in the cell that fills it. Now: `name.clear()` for containers, `del` for other data.
+//!
 //! **What it is confused with.** A large result that each run replaces: it counts once. Imports, compilers and pools: the
 //! first run. Results in the output history or a traceback: growth that these holders account for is left to their
 //! causes. Growth that no name explains may be a cache, a registry or native memory; it is reported as such.
 //!
 //! Growth that is only *reached* through a name (a logger's handlers, a cache on a class): deleting that name frees
 //! nothing, so the finding says what it knows and waits for more runs.
-//!
-//! **Hint.** `name.clear()` for containers, `del` for other data.
 //!
 //! **Step.** None: it is the user's data.
 
