@@ -156,7 +156,7 @@ class Facts:
         from .kinds import type_name
         from .sizing import Walker
 
-        namespace, shells = self._shell.user_ns, self._shell_names()
+        namespace, shells = self._shell.user_ns, self.shell_names()
         walker = Walker(perf_counter() + budget_s, (id(namespace), id(self._shell), id(self)))
         found = []
         for name in list(namespace):

@@ -129,7 +129,7 @@ class _Nowhere:
 
 def user_names(shell, facts):
     """The names that are the user's, of which those beginning with an underscore are left out."""
-    shells = facts._shell_names() if facts is not None else shell_names(shell)
+    shells = facts.shell_names() if facts is not None else shell_names(shell)
     return [n for n in shell.user_ns if type(n) is str and n not in shells and not n.startswith("_")]
 
 

@@ -145,7 +145,7 @@ def _noticed(dead):
 
 
 def _user_names(shell, facts):
-    shells = facts._shell_names() if facts is not None else holders.shell_names(shell)
+    shells = facts.shell_names() if facts is not None else holders.shell_names(shell)
     namespace = shell.user_ns
     return [name for name in list(namespace) if type(name) is str and name not in shells]
 
