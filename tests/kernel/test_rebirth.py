@@ -24,13 +24,21 @@ def resident(pid):
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def until_alone(kernel):
+    """Until there are the kernel and its interpreter: the other one is ended after the answer."""
+    deadline = time.monotonic() + 20
+    while len(kernel.processes()) != 2:
+        assert time.monotonic() < deadline, kernel.processes()
+        kernel.pump_for(0.1)
+
+
 def refused(kernel, code):
     """The complaint of a rebirth that must change nothing."""
     before = kernel.evaluate(PID)
     exchange = kernel.execute(code)
     assert exchange.status == "error" and exchange.content["ename"] == "UsageError", exchange.content
     assert kernel.evaluate(PID) == before
-    assert len(kernel.processes()) == 2, "the kernel and its interpreter"
+    until_alone(kernel)
     return exchange.content["evalue"]
 
 
@@ -138,7 +146,4 @@ def test_an_interrupt_ends_a_rebirth_and_nothing_changes(own):
     exchange = kernel.collect(cell)
     assert exchange.content["ename"] == "KeyboardInterrupt"
     assert kernel.evaluate(f"({PID}, x)") == (before, 5)
-    deadline = time.monotonic() + 20
-    while len(kernel.processes()) != 2:
-        assert time.monotonic() < deadline
-        kernel.pump_for(0.1)
+    until_alone(kernel)
