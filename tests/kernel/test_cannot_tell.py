@@ -21,6 +21,9 @@ def kernel_that(measures):
         env={
             "RUST_HYGIENE_MEASURE": "true" if measures else "false",
             "RUST_HYGIENE_BADGE": "off",
+            # These have settings of their own: a step collects garbage, and the limit follows the free memory.
+            "RUST_HYGIENE_POLICY_NAME": "observe",
+            "RUST_HYGIENE_GUARD_LEVEL": "off",
             "PYTHONHASHSEED": "0",
         }
     )
@@ -177,10 +180,13 @@ def test_the_collector_counts_a_quiet_cell_the_same():
 
 
 def test_the_collector_hardly_notices_an_explanation():
-    """Ours come and go. What stays in the count are those that the interpreter keeps for reuse: 80 lists, 80 dicts, a few others."""
+    """Ours come and go. The first one fills the interpreter's free lists (of tuples, of lists, of dicts), which `gc.collect()` had
+    emptied: objects there stay in the count. That is less than a young collection once, and nothing is added from then on."""
     cells = ["kept = bytearray(b'x') * 8_000_000", "del kept"] * 10
     measured, unmeasured = (collector_in(measures, cells, "gc.get_count()[0]") for measures in (True, False))
-    assert max(a - b for a, b in zip(measured, unmeasured, strict=True)) <= 200
+    differences = [a - b for a, b in zip(measured, unmeasured, strict=True)]
+    assert max(differences) < 700
+    assert max(differences) - min(differences) <= 20
 
 
 def test_what_dies_dies_in_the_same_cell():
