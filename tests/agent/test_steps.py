@@ -174,6 +174,18 @@ def test_where_the_program_has_switched_gc_off_nothing_of_it_runs_or_shows(inter
     assert freed < 5 and interpreter.probe("len(shell.user_ns['seen'])") == held
 
 
+def test_gc_leaves_the_warning_of_a_coroutine_that_was_never_awaited_to_python(interpreter):
+    interpreter.run(NODES)
+    interpreter.run("async def add(): pass")
+    interpreter.run("build(); gc.disable()")
+    interpreter.run("node = Node(); node.itself = node; node.never = add(); del node; gc.enable()")
+    freed, said = interpreter.step("gc")
+    assert "never awaited" in said["refusal"] and freed < 5
+    interpreter.run("gc.collect();")
+    freed, said = interpreter.step("gc")
+    assert said == {"gpu": None}, "what is not dead is in nobody's way"
+
+
 def test_gc_gives_up_when_a_request_comes_or_its_time_is_over(interpreter):
     interpreter.run(NODES)
     interpreter.run("gc.disable(); build()")

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 import time
 from importlib.util import find_spec
 
@@ -87,6 +88,7 @@ class DebugSession:
                 debugpy = import_debugpy()
                 # No front end of Jupyter attaches to child processes, which would wait for it for ever.
                 debugpy.configure(subProcess=False)
+                _number_main_thread()
                 self._address = debugpy.listen(("127.0.0.1", 0))
             except (OSError, RuntimeError) as error:  # there is no port, or a cell has called it
                 raise Refused(f"debugpy cannot be started: {text_of(error)}") from error
@@ -217,6 +219,17 @@ def _stop_tracing():
         import pydevd_tracing
 
         pydevd_tracing.SetTrace(None)
+
+
+def _number_main_thread():
+    """Gives the main thread the number 1, which JupyterLab takes for granted. debugpy numbers threads as it comes to speak of them."""
+    from _pydevd_bundle._debug_adapter.pydevd_base_schema import BaseSchema
+    from _pydevd_bundle.pydevd_constants import get_thread_id
+
+    try:
+        BaseSchema._translate_id_to_dap(get_thread_id(threading.main_thread()))
+    except Exception as error:
+        log.warning("the number of the main thread is left to debugpy: %s", text_of(error))
 
 
 def _forked():

@@ -13,6 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 _AGAIN = 0.001
 # Code that is not known to run the person's is interrupted all the same after this many seconds: it may be theirs too.
 PATIENCE = 0.2
+_PYDEVD_WAITS = "_do_wait_suspend"  # the method in which a cell stands at a breakpoint
 
 _MAIN = threading.main_thread().ident
 _clock, _sleep, _kill, _pid = time.monotonic, time.sleep, os.kill, os.getpid
@@ -44,16 +45,14 @@ class Interrupts:
         if meant_for is not None and not (self.in_user_code and meant_for == self._cells):
             return
         if self.in_user_code:
+            in_user_code = runs_user_code(frame)
+            if self._cell_task is None and not in_user_code and not self._is_overdue():
+                _thread.start_new_thread(self._send_again, (self._cells,))
+                return
             if self.debugger is not None:
                 self.debugger.interrupted(_MAIN, frame)
-            in_user_code = runs_user_code(frame)
-            if self._cell_task is not None:
-                task = None if in_user_code else self._cell_task
-                self.channel.guard_signal(lambda: self._interrupt(task))
-            elif in_user_code or self._is_overdue():
-                self.channel.guard_signal(lambda: self._interrupt(None))
-            else:
-                _thread.start_new_thread(self._send_again, (self._cells,))
+            task = None if in_user_code else self._cell_task
+            self.channel.guard_signal(lambda: self._interrupt(task))
         elif self.cell_is_over:
             pass  # the front does not know yet; the next cell is not meant
         elif self._handling or self._cell_task is not None or self.channel.readable_now():
@@ -128,9 +127,22 @@ def runs_user_code(frame):
     Anywhere else - in IPython's steps from one to the next, or in asyncio's loop - an exception would leave a lock taken, a
     coroutine that is never awaited, or a broken loop; in a finaliser Python would print and drop it.
     """
+    if _debugger_is_at_work(frame):
+        return False
     while frame.f_code.co_name != "__del__" and (frame := frame.f_back) is not None:
         if frame.f_code in _CARE_FOR_INTERRUPTS:
             return True
+    return False
+
+
+def _debugger_is_at_work(frame):
+    """True where pydevd does more than wait for the person: its locks, also those inside of queues and events, would stay taken."""
+    top = frame.f_code.co_name
+    while frame is not None and frame.f_code not in _CARE_FOR_INTERRUPTS:
+        if "pydevd" in frame.f_code.co_filename:
+            name = frame.f_code.co_name
+            return name != _PYDEVD_WAITS or top not in (_PYDEVD_WAITS, "wait")
+        frame = frame.f_back
     return False
 
 

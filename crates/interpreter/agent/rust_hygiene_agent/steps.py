@@ -8,6 +8,8 @@ import gc
 import sys
 import time
 import weakref
+from inspect import CORO_CREATED, getcoroutinestate
+from types import CoroutineType
 
 from . import holders
 from .cleaning import Refused
@@ -85,6 +87,7 @@ class Collect:
             self._make_sure(limits)
         if gc.get_debug() & gc.DEBUG_SAVEALL:
             raise Refused("gc.DEBUG_SAVEALL is set: a collection would free nothing")
+        self._leave_warnings_to_python(limits)
         blocks = sys.getallocatedblocks()
         for generation in (0, 1):
             gc.collect(generation)
@@ -92,6 +95,16 @@ class Collect:
         began = _clock()
         gc.collect()
         self._per_block = max(_PER_BLOCK / 8, (_clock() - began) / max(blocks, 1))
+
+    def _leave_warnings_to_python(self, limits):
+        """Refuses if a dead coroutine was never awaited: a warning of it would be printed, under a cell that has long ended."""
+        from .dead import Objects
+
+        coroutines = [obj for obj in gc.get_objects() if type(obj) is CoroutineType]
+        waiting = {id(one) for one in coroutines if getcoroutinestate(one) == CORO_CREATED}
+        del coroutines
+        if waiting and any(id(obj) in waiting for obj in Objects(limits.check).dead()):
+            raise Refused("a coroutine that was never awaited would be collected, with a warning")
 
     def _make_sure(self, limits):
         from .dead import Objects
