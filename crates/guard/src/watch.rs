@@ -36,6 +36,8 @@ pub struct Cell {
     pub cap: Option<u64>,
     /// Whether the person can be asked.
     pub may_ask: bool,
+    /// [`Event::Looked`] is wanted once the limit of this cell holds.
+    pub tell: bool,
 }
 
 /// What the person wants done with a cell that was stopped.
@@ -54,6 +56,8 @@ pub enum Answer {
 /// What the guard tells.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// The limit of the cell that was begun holds.
+    Looked,
     /// It is getting tight.
     Warned(Why),
     /// The cell was told to stop.
@@ -206,6 +210,8 @@ struct Desk {
 
 /// The cell in hand.
 struct Running {
+    /// It is to be told that the cell was looked at.
+    tell: bool,
     rules: Rules,
     began: Instant,
     state: State,
@@ -238,6 +244,7 @@ impl Desk {
                 may_ask: cell.may_ask,
             },
             began: Instant::now(),
+            tell: cell.tell,
             state: State::default(),
             shm: shared_memory_in_use(),
         }
@@ -249,6 +256,9 @@ impl Desk {
             let Some(pause) = self.look(running) else {
                 return Course::Over;
             };
+            if std::mem::take(&mut running.tell) {
+                let _ = self.events.send(Event::Looked); // nobody listens once the kernel has ended
+            }
             match commands.recv_timeout(pause) {
                 Ok(Command::End) => return Course::On,
                 Ok(Command::Cap(bytes)) => running.rules.cap = Some(bytes),

@@ -34,6 +34,8 @@ pub(crate) struct Guarding {
     begun: bool,
     /// Of the cell in hand alone.
     cap: Option<u64>,
+    /// The cell waits until its cap holds.
+    awaited: bool,
     /// The message that asks what is to be done with a stopped cell.
     question: Option<String>,
 }
@@ -102,11 +104,12 @@ impl Kernel {
             guard.begin(guard::Cell {
                 cap: self.guarding.cap,
                 may_ask,
+                tell: std::mem::take(&mut self.guarding.awaited),
             });
         }
     }
 
-    /// `%%hygiene cap=2GiB`: a cap for the cell in hand.
+    /// `%%hygiene cap=2GiB`: a cap for the cell in hand, which goes on when the guard says that it holds.
     pub(crate) fn cap_cell(&mut self, words: &[String]) -> Result<(), String> {
         let [word] = words else {
             return Err("cap= takes a size, such as cap=2GiB".into());
@@ -122,6 +125,7 @@ impl Kernel {
             );
         }
         self.guarding.cap = Some(bytes);
+        self.guarding.awaited = true;
         self.look_at_cell();
         Ok(())
     }
@@ -129,6 +133,7 @@ impl Kernel {
     pub(crate) fn guarded(&mut self, event: Event) {
         let is_over = self.cell.as_ref().is_none_or(|cell| !cell.is_running());
         match event {
+            Event::Looked => self.let_go_on(None, ""),
             Event::Warned(why) => {
                 self.chronicle.add(Entry::Note {
                     text: format!("memory is short: {why}"),

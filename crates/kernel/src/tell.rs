@@ -69,12 +69,20 @@ impl Kernel {
     /// What only the agent knows comes with the question, or, if it is to be answered later, with the facts about the cell.
     pub(crate) fn asked(&mut self, by: Option<u64>, envelope: &Envelope, known: &[u8]) {
         let refused = match envelope.what.as_str() {
-            "cap" if by.is_none() => self.cap_cell(&envelope.words),
+            "cap" if by.is_none() => match self.cap_cell(&envelope.words) {
+                Ok(()) => return,
+                refused => refused,
+            },
             "cap" => Err("Cells of subshells have no cap of their own.".to_owned()),
             _ => self.take_question(by, envelope, known),
         };
+        self.let_go_on(by, &refused.err().unwrap_or_default());
+    }
+
+    /// Answers the question of a cell: what was asked for is done, or why it is not.
+    pub(crate) fn let_go_on(&mut self, by: Option<u64>, refused: &str) {
         let told = Bytes::from_static(br#"{"op":"told"}"#);
-        self.send_to(by, &[told, Bytes::from(refused.err().unwrap_or_default())]);
+        self.send_to(by, &[told, Bytes::copy_from_slice(refused.as_bytes())]);
     }
 
     fn take_question(
