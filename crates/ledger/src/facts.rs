@@ -55,6 +55,8 @@ pub struct Facts {
     pub allocators: Vec<Allocator>,
     /// Counters of GPU frameworks by framework and its number of the device.
     pub frameworks: BTreeMap<String, BTreeMap<u32, meter::FrameworkMemory>>,
+    /// The same before the cell.
+    pub frameworks_before: BTreeMap<String, BTreeMap<u32, meter::FrameworkMemory>>,
 }
 
 /// A name whose size changed.
@@ -78,12 +80,33 @@ pub struct Variable {
     pub change: Change,
     /// `bytes` is a lower bound or an estimate.
     pub at_least: bool,
+    /// Bytes on GPUs, by a framework's number of the device.
+    pub gpu: BTreeMap<u32, u64>,
+    /// The same when last seen.
+    pub gpu_before: BTreeMap<u32, u64>,
 }
 
 impl Variable {
-    /// Change of size by this cell.
+    /// Change by this cell of what it holds in the interpreter's own memory.
     pub fn delta(&self) -> i64 {
         difference(self.bytes, self.before)
+    }
+
+    /// Bytes that it holds, on GPUs too.
+    pub fn everywhere(&self) -> u64 {
+        self.gpu
+            .values()
+            .copied()
+            .fold(self.bytes, u64::saturating_add)
+    }
+
+    /// Change of `everywhere` by this cell.
+    pub fn moved(&self) -> i64 {
+        let before = self.gpu_before.values().copied();
+        difference(
+            self.everywhere(),
+            before.fold(self.before, u64::saturating_add),
+        )
     }
 }
 
@@ -156,6 +179,7 @@ impl Facts {
             imported: fields.texts("imported"),
             allocators: fields.rows("allocators", Allocator::read),
             frameworks: fields.frameworks("frameworks"),
+            frameworks_before: fields.frameworks("frameworks_before"),
         };
         let notice = (!fields.refused.is_empty()).then(|| {
             format!(
@@ -179,12 +203,14 @@ impl Variable {
             part_type: fields.text("part_type"),
             change: fields.get("change"),
             at_least: fields.get("at_least"),
+            gpu: fields.on_devices("gpu"),
+            gpu_before: fields.on_devices("gpu_before"),
         }
     }
 }
 
 /// `now − before` without overflow.
-fn difference(now: u64, before: u64) -> i64 {
+pub(crate) fn difference(now: u64, before: u64) -> i64 {
     let (now, before) = (
         i64::try_from(now).unwrap_or(i64::MAX),
         i64::try_from(before).unwrap_or(i64::MAX),

@@ -11,7 +11,7 @@ const NAMES: usize = 8;
 /// One execution of a source that ended well.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Run {
-    /// Change of resident bytes; `None` if it was not measured.
+    /// Change of resident bytes and of what frameworks use on GPUs; `None` if it was not measured.
     pub delta: Option<i64>,
     /// Names that hold more than before, largest growth first.
     pub grown: Vec<Growth>,
@@ -53,7 +53,7 @@ impl Run {
         let mut grown: Vec<Growth> = facts
             .variables
             .iter()
-            .filter(|variable| variable.delta() > 0)
+            .filter(|variable| variable.moved() > 0)
             .map(|variable| Growth {
                 name: variable.name.clone(),
                 type_name: if variable.part.is_empty() {
@@ -62,8 +62,8 @@ impl Run {
                     variable.part_type.clone()
                 },
                 part: variable.part.clone(),
-                delta: variable.delta(),
-                bytes: variable.bytes,
+                delta: variable.moved(),
+                bytes: variable.everywhere(),
                 new: variable.change == Change::New,
             })
             .collect();

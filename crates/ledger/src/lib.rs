@@ -12,6 +12,7 @@ mod book;
 pub mod causes;
 mod death;
 mod facts;
+mod gpu;
 mod growths;
 mod hash;
 mod history;

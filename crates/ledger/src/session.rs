@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use meter::{Gpu, GpuQuality, Reading};
+use meter::Reading;
 
 use crate::account::Account;
 use crate::book::{Book, Past};
 use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
 use crate::facts::{Allocator, Facts};
+use crate::gpu;
 use crate::growths::Growths;
 use crate::hash::source_hash;
 use crate::history::{History, Run, Source};
@@ -126,6 +127,7 @@ impl Session {
                 .as_ref()
                 .is_some_and(|children| moved(children.delta, limit))
             || reading.gpu.iter().any(|gpu| moved(gpu.delta, limit))
+            || gpu::moved(tier0) >= limit
             || rose >= self.thresholds.notable_peak
             || kept
             || raised
@@ -136,12 +138,18 @@ impl Session {
     pub fn close_cell(&mut self, end: CellEnd) -> CellRecord {
         let CellEnd {
             tier0,
-            tier1,
+            mut tier1,
             reading,
             mut notices,
             ..
         } = end;
-        let split = split(&reading.host, tier1.as_ref(), self.thresholds.notable);
+        if let Some(facts) = &mut tier1 {
+            facts.frameworks.clone_from(&tier0.frameworks);
+        }
+        let gpus = gpu::with_frameworks(reading.gpu, &tier0);
+        let mut split = split(&reading.host, tier1.as_ref(), self.thresholds.notable);
+        let on_gpus = gpu::rows(&gpus, &tier0, tier1.as_ref());
+        split.ledger.rows.extend(on_gpus);
         if let Some(facts) = &tier1 {
             self.growths.add(facts);
         }
@@ -154,11 +162,15 @@ impl Session {
             .zip(reading.host.before)
             .map(|(peak, before)| peak.saturating_sub(before));
         self.highest_rise = self.highest_rise.max(rise.unwrap_or(0));
+        let in_all = reading
+            .host
+            .delta
+            .map(|delta| delta.saturating_add(gpu::live(&tier0)));
         let source = self.history.add(
             &hash,
             ended_well.then(|| Run {
                 rise,
-                ..Run::new(reading.host.delta, tier1.as_ref(), split.native)
+                ..Run::new(in_all, tier1.as_ref(), split.native)
             }),
         );
         let cell = CellInfo {
@@ -223,7 +235,7 @@ impl Session {
             death: None,
             timeline: reading.timeline,
             host: reading.host,
-            gpu: with_frameworks(reading.gpu, tier1.as_ref()),
+            gpu: gpus,
         };
         self.book.enter(&record, end.source, &tier0, tier1.as_ref());
         record
@@ -417,42 +429,12 @@ fn close_released(open: &mut BTreeMap<String, Open>, tier0: &Facts, tier1: Optio
         let emptied = tier1.is_some_and(|facts| {
             facts.variables.iter().any(|variable| {
                 is_culprit(&variable.name)
-                    && variable.bytes < one.finding.bytes / 2
-                    && variable.delta() < 0
+                    && variable.everywhere() < one.finding.bytes / 2
+                    && variable.moved() < 0
             })
         });
         !emptied && !tier0.dropped.iter().any(is_culprit)
     });
-}
-
-/// Adds the frameworks' own counters, which only the agent can read. A framework counts the devices that it may see, so
-/// its only device is ours if ours is the only one; otherwise the numbers are taken to be the same.
-fn with_frameworks(mut gpus: Vec<Gpu>, facts: Option<&Facts>) -> Vec<Gpu> {
-    let Some(facts) = facts else { return gpus };
-    for (framework, devices) in &facts.frameworks {
-        for (&device, counters) in devices {
-            let only = gpus.len() == 1 && devices.len() == 1;
-            let at = gpus.iter().position(|gpu| only || gpu.index == device);
-            let at = at.unwrap_or_else(|| {
-                let used = counters
-                    .live
-                    .zip(counters.cached)
-                    .map(|(live, cached)| live.saturating_add(cached));
-                gpus.push(Gpu {
-                    index: device,
-                    used,
-                    quality: GpuQuality::Framework,
-                    ..Gpu::default()
-                });
-                gpus.len() - 1
-            });
-            gpus[at]
-                .frameworks
-                .entry(framework.clone())
-                .or_insert(*counters);
-        }
-    }
-    gpus
 }
 
 fn sort(findings: &mut [Finding]) {

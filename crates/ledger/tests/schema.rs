@@ -3,12 +3,11 @@
 //!
 //! After an intended change: `REWRITE_EXAMPLES=1 cargo test -p ledger --test schema`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ledger::{CellEnd, CellRecord, Facts, Released, Session, Status, StepDone, Thresholds};
-use meter::{
-    Children, FrameworkMemory, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample,
-};
+use meter::{Children, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample};
 
 const MIB: u64 = 1 << 20;
 
@@ -37,7 +36,11 @@ fn facts(json: &str) -> Facts {
 fn full() -> CellRecord {
     let mut end = cell("x = load()\nx");
     end.status = Status::Error;
-    end.tier0 = facts(r#"{"new_count": 1, "dropped_count": 2, "changed_count": 3}"#);
+    end.tier0 = facts(
+        r#"{"new_count": 1, "dropped_count": 2, "changed_count": 3,
+        "frameworks": {"torch": {"0": {"live": 268435456, "cached": 134217728}}},
+        "frameworks_before": {"torch": {"0": {"live": 0, "cached": 33554432}}}}"#,
+    );
     end.tier1 = Some(facts(
         r#"{"complete": true,
         "variables": [{"name": "x", "type": "ndarray", "detail": "float64 (1000, 1000)", "bytes": 8000128, "change": "new"},
@@ -75,14 +78,7 @@ fn full() -> CellRecord {
             peak: None,
             quality: GpuQuality::Process,
             share: Some(0.5),
-            frameworks: [(
-                "torch".to_owned(),
-                FrameworkMemory {
-                    live: Some(256 * MIB),
-                    cached: Some(256 * MIB),
-                },
-            )]
-            .into(),
+            frameworks: BTreeMap::new(),
         }],
         timeline: vec![
             Sample {

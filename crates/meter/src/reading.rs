@@ -133,7 +133,7 @@ pub enum GpuQuality {
 pub struct FrameworkMemory {
     /// Bytes of living tensors.
     pub live: Option<u64>,
-    /// Bytes that its allocator keeps, the living ones included.
+    /// Bytes that its allocator keeps free beside them; none where it does not tell.
     pub cached: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-"""Memory that libraries hold outside Python objects: numpy, pyarrow, polars and torch, each only if it is loaded.
+"""Memory that libraries hold outside Python objects: numpy, pyarrow, polars, torch, cupy and jax, each only if it is loaded.
 
 A buffer is known by its address, so that ten views count once, and from 256 KiB up by its *resident* bytes: the pages of
 `numpy.zeros` that nobody wrote to cost nothing.
@@ -7,6 +7,7 @@ A buffer is known by its address, so that ten views count once, and from 256 KiB
 import array
 import copy
 import gc
+import math
 import os
 
 from .clock import now
@@ -91,6 +92,13 @@ def _has_children():
     return False
 
 
+def add_up(held, more):
+    """Adds bytes by device."""
+    for device, size in more.items():
+        if size:
+            held[device] = held.get(device, 0) + size
+
+
 class Buffers:
     """What has been counted, by address, and how to look into the objects of each library."""
 
@@ -173,6 +181,8 @@ _CLASSES = {
     ),
     "polars": (("polars", "DataFrame"), ("polars", "Series")),
     "torch": (("torch", "Tensor"), ("torch.nn.parameter", "Parameter")),
+    "cupy": (("cupy", "ndarray"),),
+    "jaxlib": (("jax._src.array", "ArrayImpl"),),
 }
 
 
@@ -265,11 +275,53 @@ def _torch(buffers, obj, kind):
         return 200 + buffers.count(storage.data_ptr(), storage.nbytes(), storage.is_shared()), {}, children
     if place != "cuda":
         return None
-    key = ("cuda", index, storage.data_ptr())
+    return 200, _on_gpu(buffers, index or 0, storage.data_ptr(), storage.nbytes()), children
+
+
+def _on_gpu(buffers, device, address, size):
+    """{device: bytes} of a buffer on a GPU; empty if it was counted before."""
+    key = ("cuda", device, address)
     if buffers._counted.get(key):
-        return 200, {}, children
-    buffers._counted[key] = storage.nbytes()
-    return 200, {str(index or 0): storage.nbytes()}, children
+        return {}
+    buffers._counted[key] = size
+    return {str(device): size}
 
 
-_READERS = {"numpy": _numpy, "pyarrow": _arrow, "polars": _polars, "torch": _torch}
+# cupy ----------------------------------------------------------------------------------------------------------
+
+
+def _cupy(buffers, obj, kind):
+    """A view pays for the whole block that it keeps."""
+    memory = obj.data.mem
+    return 200, _on_gpu(buffers, memory.device_id, memory.ptr, memory.size), []
+
+
+# jax -----------------------------------------------------------------------------------------------------------
+
+
+def _jax(buffers, obj, kind):
+    if obj.is_deleted() or not obj.is_ready():
+        return None  # asking for its place would wait for the computation
+    sharding = obj.sharding
+    size = math.prod(sharding.shard_shape(obj.shape)) * obj.dtype.itemsize
+    devices = list(sharding.addressable_devices)
+    if len(devices) == 1:
+        address = obj.unsafe_buffer_pointer()
+    else:
+        address = id(obj)
+    if devices[0].platform == "cpu":
+        return 200 + buffers.count(address, size * len(devices)), {}, []
+    found = {}
+    for device in devices:
+        found.update(_on_gpu(buffers, device.id, address, size))
+    return 200, found, []
+
+
+_READERS = {
+    "numpy": _numpy,
+    "pyarrow": _arrow,
+    "polars": _polars,
+    "torch": _torch,
+    "cupy": _cupy,
+    "jaxlib": _jax,
+}

@@ -34,14 +34,14 @@ class Census:
             kept_out = named - entries - walker.seen
             walker.seen |= kept_out
             at = now()
+            walker.on_gpu = {}
             size, reached = walker.within(at + (walker.deadline - at) * _SHARE, found.roots)
             walker.seen -= kept_out
             whole = reached == len(found.roots)
             if reached and not whole:  # those that were not reached are taken to be like the others
                 size = size * len(found.roots) // reached
-            rows.append(
-                _row(found.kind, found.name, found.of, size, found.count, found.detail, at_least=not whole)
-            )
+            row = _row(found.kind, found.name, found.of, size, found.count, found.detail, at_least=not whole)
+            rows.append({**row, "gpu": walker.on_gpu})
         library, alive = registries.children()
         if alive:
             rows.append(_row("children", library, "library", 0, alive))
@@ -54,13 +54,14 @@ class Census:
         accounts = list(self.gates.accounts.items())
         views = [(("view", "view", root), account) for root, account in self.gates.views().items()]
         deadline = min(deadline, now() + _SEARCH_S)
-        for (kind, label, root), account in sorted(accounts + views, key=lambda item: -item[1].bytes):
+        for (kind, label, root), account in sorted(accounts + views, key=lambda item: -_size(item[1])):
             if not root:
                 continue
             name = label if kind == "cache" else root
             detail = account.detail or label  # of handles: what they are
             row = _row(kind, name, account.of, account.bytes, account.count, detail, root)
-            if kind != "cache" and (account.bytes >= _LARGE or kind in ("children", "traces", "autograd")):
+            row["gpu"] = account.gpu
+            if kind != "cache" and (_size(account) >= _LARGE or kind in ("children", "traces", "autograd")):
                 place = locate(root, namespace.get(root), account.sample, deadline)
                 if place is not None:
                     many = place.owner_kind in _CONTAINERS
@@ -71,6 +72,10 @@ class Census:
             rows.append(row)
         self.gates.clear()
         return rows
+
+
+def _size(account):
+    return account.bytes + sum(account.gpu.values())
 
 
 def _stands_for(value, kind):

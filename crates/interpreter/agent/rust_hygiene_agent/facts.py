@@ -14,6 +14,7 @@ from time import perf_counter
 from types import FrameType
 
 from .clock import begin
+from .frameworks import counters
 from .names import NameWatch
 
 LISTED = 50  # names a list in tier 0
@@ -42,6 +43,8 @@ class Facts:
         self._taken = set()  # names of the shell's that the user has bound anew
         self._names = NameWatch()
         self._sizes = {}  # name -> (bytes, objects walked)
+        self._on_gpu = {}  # name -> {device: bytes}
+        self._counters = {}  # of GPU frameworks before the cell
         self._holders = {}  # (kind, name) -> bytes
         self._error = None  # id of the last exception
         self._census = self._allocators = None  # what else keeps memory
@@ -87,6 +90,7 @@ class Facts:
         self._modules = len(sys.modules)
         self._new = self._dropped = self._changed = ()
         self._error = _error_id()
+        self._counters = counters()
 
     def after_cell(self):
         """Facts of tier 0 as plain data."""
@@ -105,6 +109,7 @@ class Facts:
         dropped = [name for name in dropped if not self._is_shells_form(name)]
         self._new, self._changed, self._dropped = set(new), set(changed), set(dropped)
         error = _error_id()
+        on_gpu = counters()
         return {
             "names": len(namespace) - self._count_shells(namespace, hidden) + len(self._taken),
             "new": new[:LISTED],
@@ -117,6 +122,11 @@ class Facts:
             "let_go": sum(self._sizes.get(name, (0,))[0] for name in (*dropped, *rebound)),
             "raised": error is not None and error != self._error,
             "segments": self._fresh_segments(),
+            **(
+                {"frameworks": on_gpu, "frameworks_before": self._counters}
+                if on_gpu or self._counters
+                else {}
+            ),
         }
 
     def _count_shells(self, namespace, hidden):
@@ -131,7 +141,6 @@ class Facts:
     def explain(self, budget_s):
         """Facts of tier 1, gathered within `budget_s` seconds of work."""
         from .buffers import PageMap
-        from .frameworks import counters
 
         self.settle()
         start = perf_counter()
@@ -145,7 +154,6 @@ class Facts:
                 self._census.gates.clear()
             if collecting:
                 gc.enable()
-        facts["frameworks"] = counters()
         facts["imported"] = self._imported()
         facts["allocators"] = self._allocators.look(PageMap(budget_s * _FOR_ALL))
         facts["took_s"] = round(perf_counter() - start, 6)
@@ -202,20 +210,19 @@ class Facts:
                 size, at_least = size + before, at_least or more
                 gpu = {device: gpu.get(device, 0) + on_gpu.get(device, 0) for device in {**on_gpu, **gpu}}
             row = self._variable(
-                name, value, size, at_least, walker.objects - walked, held_before and held_before[0]
+                name, value, size, gpu, at_least, walker.objects - walked, held_before and held_before[0]
             )
             if row is not None:
-                if gpu:
-                    row["gpu"] = gpu
                 variables.append(row)
         for name in self._dropped:
-            before = self._sizes.pop(name, (0, 0))[0]
+            before, on_gpu = self._sizes.pop(name, (0, 0))[0], self._on_gpu.pop(name, {})
             if self._parts is not None:
                 self._parts.forget((name,))
-            if before:
-                variables.append(_row(name, "", "", 0, before, "dropped", False))
+            if before or on_gpu:
+                variables.append(_row(name, "", "", 0, before, "dropped", False, {}, on_gpu))
         for name in self._sizes.keys() - namespace.keys():
             del self._sizes[name]
+            self._on_gpu.pop(name, None)
         census.gates.root = ""
         found += census.behind_gates(namespace, deadline)
         found += self._segments()
@@ -223,7 +230,7 @@ class Facts:
         sampled = walker.sampled
         holders = [*self._output_holders(walker, sampled), *self._traceback_holders(walker, sampled)]
         for row in found:
-            if row["bytes"] >= SMALL or row["kind"] in ("children", "traces", "autograd"):
+            if row["bytes"] >= SMALL or row.get("gpu") or row["kind"] in ("children", "traces", "autograd"):
                 row["before"] = self._holders.get(_key(row), 0)
                 holders.append(row)
         known = {_key(row) for row in holders}
@@ -234,8 +241,8 @@ class Facts:
             ]
             self._holders = {}
         self._holders.update({_key(row): row["bytes"] for row in holders if row["bytes"]})
-        variables.sort(key=lambda row: (-abs(row["bytes"] - row["before"]), -row["bytes"]))
-        holders.sort(key=lambda row: -row["bytes"])
+        variables.sort(key=lambda row: (-_moved(row), -row["bytes"]))
+        holders.sort(key=lambda row: -row["bytes"] - sum(row.get("gpu", {}).values()))
         return {
             "complete": not walker.out_of_time,
             "variables": variables[:REPORTED],
@@ -271,8 +278,10 @@ class Facts:
         size, gpu, at_least = walker.size(first)
         return max(0, size - sys.getsizeof(first)), gpu, at_least
 
-    def _variable(self, name, value, size, at_least, objects, held_before):
-        known = self._sizes.get(name)
+    def _variable(self, name, value, size, gpu, at_least, objects, held_before):
+        known, gpu_before = self._sizes.get(name), self._on_gpu.pop(name, {})
+        if gpu and len(self._on_gpu) < REMEMBERED:
+            self._on_gpu[name] = gpu
         if known is not None or len(self._sizes) < REMEMBERED:
             self._sizes[name] = (size, objects)
         if name in self._new:
@@ -280,15 +289,16 @@ class Facts:
         elif known is None:
             # First seen after a cell that moved little: what it held before this cell is not known, but for its items.
             change, before = "grown", (held_before or 0) if name in self._changed else size
+            gpu_before = {} if name in self._changed else gpu
             if size < before:
                 change = "shrunk"
         else:
             before = known[0]
             change = "grown" if size >= before else "shrunk"
         part = self._grown_part(name, value, size)
-        if abs(size - before) < NOISE:
+        if abs(size - before) < NOISE and gpu == gpu_before:
             return None
-        row = _row(name, *_describe(value), size, before, change, at_least)
+        row = _row(name, *_describe(value), size, before, change, at_least, gpu, gpu_before)
         if part is not None:
             row["part"], row["part_type"] = part
         return row
@@ -374,8 +384,8 @@ class Facts:
         )
 
 
-def _row(name, type_name, detail, size, before, change, at_least):
-    return {
+def _row(name, type_name, detail, size, before, change, at_least, gpu, gpu_before):
+    row = {
         "name": name,
         "type": type_name,
         "detail": detail,
@@ -384,6 +394,17 @@ def _row(name, type_name, detail, size, before, change, at_least):
         "change": change,
         "at_least": at_least,
     }
+    if gpu or gpu_before:
+        row.update(gpu=gpu, gpu_before=gpu_before)
+    return row
+
+
+def _moved(row):
+    """Bytes by which a variable changed, wherever they are."""
+    gpu, before = row.get("gpu", {}), row.get("gpu_before", {})
+    return abs(row["bytes"] - row["before"]) + sum(
+        abs(gpu.get(device, 0) - before.get(device, 0)) for device in {**gpu, **before}
+    )
 
 
 def _key(row):

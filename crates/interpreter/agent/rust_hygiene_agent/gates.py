@@ -11,6 +11,7 @@ import sys
 import types
 from collections import OrderedDict, defaultdict, deque
 
+from .buffers import add_up
 from .kinds import attribute, derives, module_of, type_name
 
 _CODE = {
@@ -30,10 +31,11 @@ _TIMES = 8  # a view that is an eighth of its base is a use of it
 class Account:
     """What was met behind the gates of one kind within one variable."""
 
-    __slots__ = ("bytes", "count", "detail", "of", "sample")
+    __slots__ = ("bytes", "count", "detail", "gpu", "of", "sample")
 
     def __init__(self, of, sample):
         self.bytes, self.count, self.of, self.sample, self.detail = 0, 0, of, sample, ""
+        self.gpu = {}  # bytes by device
 
 
 class Gates:
@@ -51,32 +53,42 @@ class Gates:
         self._bases = {}  # address of a buffer -> _Base
         self._used = set()  # addresses of buffers that something uses more than a small part of
         self._open = []
+        self._begun = []  # (walker, its bytes by device) when a gate was entered
 
-    def add(self, kind, label, size, of, sample, detail="", count=1):
-        """Puts `size` bytes on an account, unless the outer gate of the same kind gets them."""
+    def add(self, kind, label, size, of, sample, detail="", count=1, gpu=None):
+        """Puts `size` bytes on an account, unless the outer gate of the same kind gets them.
+
+        `gpu`: bytes by device; if not given, those that the walk has met since the gate was entered.
+        """
         if self._open.count(self._open[-1]) > 1:
             return
+        if gpu is None:
+            walker, before = self._begun[-1]
+            gpu = {device: size - before.get(device, 0) for device, size in walker.on_gpu.items()}
         account = self.accounts.get((kind, label, self.root))
         if account is None:
             account = self.accounts[kind, label, self.root] = Account(of, sample)
         account.bytes += size
         account.count += count
         account.detail = detail or account.detail
+        add_up(account.gpu, gpu)
 
     def enter(self, gate, walker, obj):
         """Bytes behind `obj`, all of them walked; None if it is to be walked like any other object."""
         if len(self._open) >= _DEEPEST:
             return None
         self._open.append(gate)
+        self._begun.append((walker, dict(walker.on_gpu)))
         try:
             return gate(self, walker, obj)
         except Exception:  # noqa: BLE001 - a library's surprise must not end the walk
             return None
         finally:
             self._open.pop()
+            self._begun.pop()
 
-    def view(self, address, whole, held, size, sample, base=None, reference=0):
-        """A view of `size` bytes on a buffer of `whole` bytes, of which `held` were new to the walk.
+    def view(self, address, whole, held, size, sample, base=None, reference=0, gpu=None):
+        """A view of `size` bytes on a buffer of `whole` bytes, of which `held`, and `gpu` by device, were new to the walk.
 
         `base` is the object that owns the buffer, if the view refers to one: whoever else refers to it uses all of it.
         `reference` is the id of what refers to the base, if several views share it.
@@ -90,6 +102,7 @@ class Gates:
         if found is None:
             found = self._bases[address] = _Base(self.root, sample, base)
         found.bytes += held
+        add_up(found.gpu, gpu or {})
         found.used += size
         found.references.add(reference or id(sample))
 
@@ -97,7 +110,8 @@ class Gates:
         """{variable: Account} of the buffers of which only small parts are used."""
         held = {}
         for address, base in self._bases.items():
-            if address in self._used or base.used * _TIMES > base.bytes or not base.root:
+            whole = base.bytes + sum(base.gpu.values())
+            if address in self._used or base.used * _TIMES > whole or not base.root:
                 continue
             # Its owner's references less those of views, of ours and of the call.
             if base.owner is not None and sys.getrefcount(base.owner) - len(base.references) - 2 > 0:
@@ -106,16 +120,17 @@ class Gates:
             if account is None:
                 account = held[base.root] = Account("view", base.sample)
             account.bytes += base.bytes
+            add_up(account.gpu, base.gpu)
             account.count += 1
         return held
 
 
 class _Base:
-    __slots__ = ("bytes", "owner", "references", "root", "sample", "used")
+    __slots__ = ("bytes", "gpu", "owner", "references", "root", "sample", "used")
 
     def __init__(self, root, sample, owner):
         self.root, self.sample, self.owner = root, sample, owner
-        self.bytes, self.used, self.references = 0, 0, set()
+        self.bytes, self.used, self.references, self.gpu = 0, 0, set(), {}
 
 
 def _suspended(gates, walker, obj):

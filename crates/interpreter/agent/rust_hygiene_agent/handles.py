@@ -3,6 +3,7 @@
 A class is known by being the library's own, never by its name alone; what is read are documented, plain attributes.
 """
 
+from .buffers import add_up
 from .kinds import attribute, module_of, no_torch_function, type_name
 
 _NODES = 20_000  # of a graph
@@ -101,24 +102,24 @@ def _tensor(gates, walker, obj):
     total = found[0] if found else 0
     with no_torch_function():
         storage, used, root = obj.untyped_storage(), obj.nbytes, obj.grad_fn
-    gates.view(storage.data_ptr(), storage.nbytes(), max(0, total - 200), used, obj)
+    gpu = found[1] if found else {}
+    gates.view(storage.data_ptr(), storage.nbytes(), max(0, total - 200), used, obj, gpu=gpu)
     if found and found[2]:
         total += walker.below(found[2])
-    if found:
-        for device, size in found[1].items():
-            walker.add_gpu(device, size)
+    add_up(walker.on_gpu, gpu)
     if root is None:
         return total if found else None
     with no_torch_function():
-        kept, nodes = _graph(walker, root)
-    gates.add("autograd", "graph", kept, type_name(type(root)), obj, f"{nodes} nodes")
+        kept, on_gpu, nodes = _graph(walker, root)
+    add_up(walker.on_gpu, on_gpu)
+    gates.add("autograd", "graph", kept, type_name(type(root)), obj, f"{nodes} nodes", gpu=on_gpu)
     return total + kept
 
 
 def _graph(walker, root):
-    """(bytes that a graph saved for its backward pass, its nodes). After `backward()` nothing is saved."""
+    """(bytes that a graph saved for its backward pass, those by GPU, its nodes). After `backward()` nothing is saved."""
     plain = attribute("torch", "Tensor")
-    stack, seen, kept = [root], {}, 0
+    stack, seen, kept, on_gpu = [root], {}, 0, {}
     while stack and len(seen) < _NODES and not walker.is_late():
         node = stack.pop()
         if node is None or id(node) in seen:
@@ -136,7 +137,8 @@ def _graph(walker, root):
                 if type(tensor) is plain:
                     found = walker.buffers.look(tensor, type(tensor))
                     kept += max(0, found[0] - 200) if found else 0
-    return kept, len(seen)
+                    add_up(on_gpu, found[1] if found else {})
+    return kept, on_gpu, len(seen)
 
 
 _saved = {}  # id of a node's class -> names of what it saves; these classes live as long as torch

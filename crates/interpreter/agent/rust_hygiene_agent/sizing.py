@@ -18,7 +18,7 @@ import itertools
 import sys
 import types
 
-from .buffers import Buffers
+from .buffers import Buffers, add_up
 from .clock import now
 from .gates import gate_of
 from .kinds import derives, flags_of, module_of, mro_of, type_name
@@ -77,7 +77,7 @@ class Walker:
         self.sampled = False  # some root was not seen in full
         self._kinds = {}
         self._estimated = False
-        self._gpu = {}
+        self.on_gpu = {}  # bytes by device that the root in hand holds
         self._depth = 0
         modules = types.ModuleType.__dict__["__dict__"].__get__
         self.seen.update(
@@ -88,14 +88,14 @@ class Walker:
     def size(self, root):
         """(host bytes, bytes by GPU, whether it may be more) that `root` holds and no earlier root did."""
         self._estimated = False
-        self._gpu = {}
+        self.on_gpu = {}
         if self.out_of_time or now() > self.deadline:
             self.out_of_time = True
             return 0, {}, True
         total = self._walk([root])
         at_least = self._estimated or self.out_of_time
         self.sampled |= at_least
-        return total, self._gpu, at_least
+        return total, self.on_gpu, at_least
 
     def is_late(self):
         """Whether it is time to stop."""
@@ -123,13 +123,10 @@ class Walker:
             self.sampled = True
         return total, reached
 
-    def add_gpu(self, device, size):
-        """Bytes on a GPU that the root in hand holds."""
-        self._gpu[device] = self._gpu.get(device, 0) + size
-
     def fork(self):
         """A walk that has seen what this one has, and goes its own way from here."""
         twin = copy.copy(self)
+        twin.on_gpu = {}
         twin.seen = {*self.seen, id(twin)}
         twin.seen.add(id(twin.seen))
         twin.buffers = self.buffers.fork()
@@ -173,8 +170,7 @@ class Walker:
             found = self.buffers.look(obj, kind)
             if found is not None:
                 host, gpu, children = found
-                for device, size in gpu.items():
-                    self.add_gpu(device, size)
+                add_up(self.on_gpu, gpu)
                 return host + self._batch(children, len(children), stack)
         elif what == _TYPE:
             if module_of(obj) != "__main__":

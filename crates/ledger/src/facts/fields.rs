@@ -88,6 +88,14 @@ impl<'a> Fields<'a> {
         found
     }
 
+    pub(super) fn on_devices(&mut self, name: &'static str) -> BTreeMap<u32, u64> {
+        let mut found: BTreeMap<u32, u64> = self.get(name);
+        while found.len() > DEVICES {
+            found.pop_last();
+        }
+        found
+    }
+
     fn refuse(&mut self, name: &'static str) {
         if !self.refused.contains(&name) {
             self.refused.push(name);

@@ -18,9 +18,11 @@ pub struct Holder {
     pub type_name: String,
     /// Shape, length or place.
     pub detail: String,
-    /// What it holds and nothing before it did.
+    /// What it holds and nothing before it did, on GPUs too.
     pub bytes: u64,
-    /// The same when last seen.
+    /// The part of it on GPUs.
+    pub on_gpu: u64,
+    /// What it held when last seen, without GPUs.
     pub before: u64,
     /// `bytes` is a lower bound or an estimate.
     pub at_least: bool,
@@ -41,19 +43,22 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Change of size by this cell.
+    /// Change by this cell of what it holds in the interpreter's own memory.
     pub fn delta(&self) -> i64 {
-        difference(self.bytes, self.before)
+        difference(self.bytes.saturating_sub(self.on_gpu), self.before)
     }
 
     pub(super) fn read(fields: &mut Fields) -> Self {
+        let on_gpu = fields.on_devices("gpu");
+        let on_gpu = on_gpu.into_values().fold(0u64, u64::saturating_add);
         Self {
             kind: fields.get("kind"),
             name: fields.text("name"),
             names: fields.texts("names"),
             type_name: fields.text("type"),
             detail: fields.text("detail"),
-            bytes: fields.bytes("bytes"),
+            bytes: fields.bytes("bytes").saturating_add(on_gpu),
+            on_gpu,
             before: fields.bytes("before"),
             at_least: fields.get("at_least"),
             maybe_shared: fields.get("maybe_shared"),

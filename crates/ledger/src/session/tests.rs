@@ -264,56 +264,6 @@ fn an_aborted_cell_changes_nothing() {
     );
 }
 
-#[test]
-fn counters_of_frameworks_join_the_devices() {
-    let counters = meter::FrameworkMemory {
-        live: Some(5),
-        cached: Some(7),
-    };
-    let devices = |numbers: &[u32]| Facts {
-        frameworks: [(
-            "torch".to_owned(),
-            numbers.iter().map(|number| (*number, counters)).collect(),
-        )]
-        .into(),
-        ..Facts::default()
-    };
-    let gpu = |index| Gpu {
-        index,
-        quality: GpuQuality::Process,
-        ..Gpu::default()
-    };
-    for (what, gpus, seen, expected) in [
-        (
-            "our only device is its only one",
-            vec![gpu(3)],
-            vec![0],
-            vec![(3, true, GpuQuality::Process)],
-        ),
-        (
-            "by number",
-            vec![gpu(0), gpu(1)],
-            vec![1],
-            vec![
-                (0, false, GpuQuality::Process),
-                (1, true, GpuQuality::Process),
-            ],
-        ),
-        (
-            "a device that was not measured",
-            vec![],
-            vec![0],
-            vec![(0, true, GpuQuality::Framework)],
-        ),
-    ] {
-        let joined: Vec<(u32, bool, GpuQuality)> = with_frameworks(gpus, Some(&devices(&seen)))
-            .into_iter()
-            .map(|gpu| (gpu.index, gpu.frameworks.contains_key("torch"), gpu.quality))
-            .collect();
-        assert_eq!(joined, expected, "{what}");
-    }
-}
-
 fn unexplained(delta: i64) -> Facts {
     let mut facts = holders(vec![]);
     facts.allocators = vec![crate::Allocator {
