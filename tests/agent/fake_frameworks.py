@@ -129,9 +129,7 @@ def cupy():
             return ndarray(nbytes, of=self)
 
     ndarray.__module__, ndarray.__qualname__ = "cupy", "ndarray"
-    return module(
-        "cupy", ndarray=ndarray, get_default_memory_pool=lambda: asked, _default_memory_pool=asked
-    )
+    return module("cupy", ndarray=ndarray, get_default_memory_pool=lambda: asked, _default_memory_pool=asked)
 
 
 def jax():

@@ -398,7 +398,8 @@ fn ledger_rows(record: &CellRecord) -> rows::LedgerView {
             remark: Shown::new(&word(&row.evidence), REMARK),
             flagged: false,
         };
-        (row_view, is_variable(&word(&row.cause)))
+        // The table shows variables by their types, but for what they hold elsewhere than in the interpreter's memory.
+        (row_view, space == "host" && is_variable(&word(&row.cause)))
     };
     rows::LedgerView {
         rows: ledger.rows.iter().map(row).collect(),
