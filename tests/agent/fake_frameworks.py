@@ -119,7 +119,7 @@ def cupy():
         total_bytes=lambda: pool.reserved, used_bytes=lambda: pool.live, free_all_blocks=pool.empty
     )
 
-    class ndarray:  # noqa: N801 - the library's name
+    class ndarray:
         def __init__(self, nbytes, of=None):
             memory = of.data.mem if of is not None else Block(pool, nbytes, 0)
             self.nbytes, self.base, self.shape, self.dtype = nbytes, of, (nbytes,), "uint8"
