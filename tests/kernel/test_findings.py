@@ -61,7 +61,17 @@ def test_a_variable_that_grows_with_every_run_is_found(kernel, pid):
     finding = the_finding(findings_after(kernel, *runs), "user_growth")
     assert finding["culprit"] == {"kind": "variable", "name": "store"}
     assert "store" in finding["hint"] and "store" in finding["message"]
+    assert (
+        "Line 1 of the cell, `store.append(np.ones(2_500_000))`, adds to it in each run" in finding["message"]
+    )
     assert_hint_releases(kernel, pid, finding["hint"], 100_000_000)
+
+
+def test_a_list_that_is_only_gone_through_once_is_worth_knowing_and_no_alarm(kernel, pid):
+    cell = "parts = []\nfor i in range(8):\n    parts.append(np.ones(500_000))\ntotal = sum(parts)"
+    finding = the_finding(findings_after(kernel, kernel.execute_ok(cell)), "user_growth")
+    assert (finding["leak"], finding["confidence"], finding["hint"]) == (False, "possible", "del parts")
+    assert "line 3 fills it and line 4 goes through it once" in finding["message"]
 
 
 def test_a_large_variable_is_no_leak(kernel, pid):

@@ -10,6 +10,7 @@
 mod account;
 mod book;
 pub mod causes;
+mod code;
 mod death;
 mod facts;
 mod gpu;

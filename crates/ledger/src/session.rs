@@ -7,6 +7,7 @@ use meter::Reading;
 use crate::account::Account;
 use crate::book::{Book, Past};
 use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
+use crate::code::{Code, remark};
 use crate::facts::{Allocator, Facts};
 use crate::gpu;
 use crate::growths::Growths;
@@ -85,6 +86,8 @@ pub struct Session {
 #[derive(Debug)]
 struct Open {
     finding: Finding,
+    /// What the code of the cell that made it says.
+    remark: Option<String>,
     /// The number of the detector that found it: two may share a cause.
     detector: usize,
     /// The source whose cell made it.
@@ -179,6 +182,7 @@ impl Session {
             run: source.executions,
             status: end.status,
         };
+        let code = Code::new(end.source);
         let evidence = Evidence {
             cell: &cell,
             facts: tier1.as_ref(),
@@ -187,6 +191,7 @@ impl Session {
             host: &reading.host,
             unnamed: split.unnamed,
             growth: &self.growths,
+            code: &code,
         };
         let mut findings = std::mem::take(&mut self.learnt);
         if end.status != Status::Aborted {
@@ -197,6 +202,7 @@ impl Session {
                     (number, detector),
                     &cell.source_hash,
                     verdict,
+                    |finding| remark(code.facts(), finding, cell.run),
                 );
                 findings.extend(told);
             }
@@ -340,10 +346,11 @@ impl Session {
             host: &meter::Host::default(),
             unnamed: self.unnamed,
             growth: &self.growths,
+            code: &Code::default(),
         };
         for (number, detector) in ALL.iter().enumerate().filter(|(_, one)| one.late) {
             let verdict = (detector.detect)(&evidence);
-            let told = take(&mut self.open, (number, detector), "", verdict);
+            let told = take(&mut self.open, (number, detector), "", verdict, |_| None);
             self.learnt.extend(told);
         }
         self.look_awaited = false;
@@ -384,6 +391,7 @@ fn take(
     (number, detector): (usize, &Detector),
     source: &str,
     verdict: Verdict,
+    remark: impl Fn(&Finding) -> Option<String>,
 ) -> Vec<Finding> {
     let found = match verdict {
         Verdict::Unknown => return Vec::new(),
@@ -396,13 +404,21 @@ fn take(
             || found.iter().any(|finding| finding.id == *id)
     });
     let mut told = Vec::new();
-    for finding in found {
+    for mut finding in found {
         let before = open.get(&finding.id);
         let bytes = before.map_or(0, |one| one.told);
         let surer = before.is_some_and(|one| finding.confidence > one.finding.confidence);
         let news = bytes == 0 || surer || finding.bytes as f64 >= bytes as f64 * TOLD_AGAIN;
+        // A remark about the cell that made it holds on while later cells only find it again.
+        let earlier = before.and_then(|one| one.remark.clone());
+        let said = news.then(|| remark(&finding)).flatten().or(earlier);
+        if let Some(said) = &said {
+            finding.message.push(' ');
+            finding.message.push_str(said);
+        }
         let entry = Open {
             finding: finding.clone(),
+            remark: said,
             detector: number,
             source: source.to_owned(),
             told: if news { finding.bytes } else { bytes },

@@ -15,6 +15,7 @@ mod kept;
 mod native_leak;
 mod open_resource;
 mod pool_cache;
+mod read_once;
 mod ref_cycle;
 mod registry_callback;
 mod stored_exceptions;
@@ -23,6 +24,7 @@ mod traceback_refs;
 mod user_growth;
 mod view_retention;
 
+use crate::code::Code;
 use crate::facts::Facts;
 use crate::growths::Growths;
 use crate::history::Source;
@@ -45,6 +47,8 @@ pub(crate) struct Evidence<'a> {
     pub unnamed: i64,
     /// In how many cells a holder has grown.
     pub growth: &'a Growths,
+    /// The code of the cell.
+    pub code: &'a Code<'a>,
 }
 
 /// What a detector says.
@@ -159,6 +163,11 @@ pub(crate) const ALL: &[Detector] = &[
         detect: user_growth::detect,
     },
     Detector {
+        scope: Scope::Source,
+        late: false,
+        detect: read_once::detect,
+    },
+    Detector {
         scope: Scope::Session,
         late: true,
         detect: ref_cycle::detect,
@@ -228,6 +237,7 @@ pub(crate) mod testing {
             host: &meter::Host::default(),
             unnamed: 0,
             growth: &Growths::default(),
+            code: &Code::default(),
         })
     }
 
@@ -255,6 +265,7 @@ pub(crate) mod testing {
         host: meter::Host,
         unnamed: i64,
         growths: Growths,
+        source: String,
     }
 
     impl Case {
@@ -264,7 +275,14 @@ pub(crate) mod testing {
                 host: meter::Host::default(),
                 unnamed: 0,
                 growths: Growths::default(),
+                source: String::new(),
             }
+        }
+
+        /// The cell's code.
+        pub fn source(mut self, source: &str) -> Self {
+            self.source = source.to_owned();
+            self
         }
 
         pub fn partial(mut self) -> Self {
@@ -302,6 +320,7 @@ pub(crate) mod testing {
                 host: &self.host,
                 unnamed: self.unnamed,
                 growth: &self.growths,
+                code: &Code::new(&self.source),
             })
         }
     }

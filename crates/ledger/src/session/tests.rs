@@ -264,6 +264,24 @@ fn an_aborted_cell_changes_nothing() {
     );
 }
 
+#[test]
+fn the_line_that_makes_a_finding_is_told_and_remembered_by_later_cells() {
+    let mut held = holder(HolderKind::Autograd, "total", &[], 200 * MIB);
+    held.inside = "total".into();
+    let mut session = Session::new(Thresholds::default());
+    let facts = || Some(holders(vec![held.clone()]));
+    let told = |record: &CellRecord| record.findings.first().map(|one| one.message.clone());
+    let record = session.close_cell(cell("total = 0\ntotal += loss", 200 * M, facts()));
+    let message = told(&record).unwrap();
+    assert!(
+        message.contains("Line 2 of the cell, `total += loss`,"),
+        "{message}"
+    );
+    let record = session.close_cell(cell("other += loss", 20 * M, facts()));
+    assert_eq!(told(&record), None);
+    assert_eq!(session.findings()[0].message, message);
+}
+
 fn unexplained(delta: i64) -> Facts {
     let mut facts = holders(vec![]);
     facts.allocators = vec![crate::Allocator {
