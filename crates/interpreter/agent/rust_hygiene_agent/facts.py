@@ -44,7 +44,7 @@ class Facts:
         self._names = NameWatch()
         self._sizes = {}  # name -> (bytes, objects walked)
         self._on_gpu = {}  # name -> {device: bytes}
-        self._counters = {}  # of GPU frameworks before the cell
+        self._counters = None  # of GPU frameworks before the cell
         self._holders = {}  # (kind, name) -> bytes
         self._error = None  # id of the last exception
         self._census = self._allocators = None  # what else keeps memory
@@ -122,11 +122,8 @@ class Facts:
             "let_go": sum(self._sizes.get(name, (0,))[0] for name in (*dropped, *rebound)),
             "raised": error is not None and error != self._error,
             "segments": self._fresh_segments(),
-            **(
-                {"frameworks": on_gpu, "frameworks_before": self._counters}
-                if on_gpu or self._counters
-                else {}
-            ),
+            "frameworks": on_gpu,
+            "frameworks_before": self._counters,
         }
 
     def _count_shells(self, namespace, hidden):

@@ -10,14 +10,20 @@ from .kinds import attribute
 
 
 def counters():
-    """{"torch": {"0": {"live": bytes, "cached": bytes}}}; empty where no framework has touched a GPU."""
-    found = {}
-    for name, asked in (("torch", _torch), ("cupy", _cupy), ("jax", _jax), ("tensorflow", _tensorflow)):
+    """{"torch": {"0": {"live": bytes, "cached": bytes}}}; None where no framework has touched a GPU.
+
+    Asked before and after each cell: without a framework it makes no object, which the collector would count.
+    """
+    found = None
+    for name in _ASKED:
+        if name not in sys.modules:
+            continue
         try:
-            devices = asked()
+            devices = _ASKED[name]()
         except Exception:  # noqa: BLE001 - another version's layout: no counters rather than no facts
             continue
         if devices:
+            found = found or {}
             found[name] = devices
     return found
 
@@ -25,7 +31,7 @@ def counters():
 def _torch():
     cuda = sys.modules.get("torch.cuda")
     if cuda is None:
-        return {}
+        return None
     # The module's flag, not `is_initialized()`: asking must not start CUDA, and a function may have been replaced.
     if attribute("torch.cuda", "_initialized") is True:
         count, statistics = (
@@ -39,7 +45,7 @@ def _torch():
     elif _is_replaced(cuda):
         pairs = [(cuda.memory_allocated(i), cuda.memory_reserved(i)) for i in range(cuda.device_count())]
     else:
-        return {}
+        return None
     return {str(i): _pair(live, held - live) for i, (live, held) in enumerate(pairs) if held}
 
 
@@ -58,16 +64,18 @@ def _pair(live, cached):
 def _cupy():
     pool = attribute("cupy", "get_default_memory_pool")
     if pool is None or attribute("cupy", "_default_memory_pool") is None:
-        return {}
+        return None
     pool = pool()
     total, used = pool.total_bytes(), pool.used_bytes()
-    return {"0": _pair(used, total - used)} if total else {}
+    return {"0": _pair(used, total - used)} if total else None
 
 
 def _jax():
     backends = attribute("jax._src.xla_bridge", "_backends")
+    if not backends:
+        return None
     devices = {}
-    for name, client in list((backends or {}).items()):
+    for name, client in list(backends.items()):
         if name == "cpu":
             continue
         for device in client.local_devices():
@@ -81,10 +89,13 @@ def _jax():
 def _tensorflow():
     context = attribute("tensorflow.python.eager.context", "_context")
     if context is None or context._initialized is not True:
-        return {}
+        return None
     config = sys.modules["tensorflow"].config
     gpus = config.list_logical_devices("GPU")
     return {
         str(i): _pair(config.experimental.get_memory_info(f"GPU:{i}")["current"], None)
         for i in range(len(gpus))
     }
+
+
+_ASKED = {"torch": _torch, "cupy": _cupy, "jax": _jax, "tensorflow": _tensorflow}
