@@ -133,3 +133,57 @@ def test_the_debugger_asks_and_quits(kernel):
     assert kernel.recv_stdin_request().content["prompt"] == "ipdb> "
     kernel.answer_input("q")
     assert "42" in kernel.collect(cell).stdout
+
+
+ASK_IN_THREAD = """
+import threading
+def ask(prompt):
+    answers[prompt] = input(prompt)
+answers = {}
+threads = [threading.Thread(target=ask, args=(f"{number}?",)) for number in range(5)]
+for thread in threads:
+    thread.start()
+"""
+
+
+def test_threads_and_the_cell_that_ask_at_once_get_each_their_answer(kernel):
+    cell = kernel.start(ASK_IN_THREAD + "ask('cell?')\nfor t in threads: t.join()", allow_stdin=True)
+    questions = [kernel.recv_stdin_request() for _ in range(6)]
+    for question in reversed(questions):
+        kernel.send(
+            "stdin", "input_reply", {"value": question.content["prompt"].upper()}, parent=question.header
+        )
+    assert kernel.collect(cell).status == "ok"
+    assert all(value == key.upper() for key, value in kernel.evaluate("answers").items())
+    assert len(kernel.evaluate("answers")) == 6
+
+
+def test_a_thread_gets_its_answer_after_its_cell(kernel):
+    cell = kernel.start(
+        "import threading\nt = threading.Thread(target=lambda: got.append(input()))\ngot = []; t.start()",
+        allow_stdin=True,
+    )
+    question = kernel.recv_stdin_request()
+    kernel.collect(cell)
+    assert kernel.execute_ok("print('between')").stdout == "between\n"
+    kernel.send("stdin", "input_reply", {"value": "x" * 300_000}, parent=question.header)
+    kernel.execute_ok("t.join()")
+    assert kernel.evaluate("len(got[0])") == 300_000
+
+
+@ours
+def test_a_thread_that_asks_when_no_cell_runs_gets_the_end_of_the_file(kernel):
+    code = """
+import threading
+def ask():
+    go.wait()
+    try: input()
+    except EOFError as error: failed.append(str(error))
+go, failed = threading.Event(), []
+t = threading.Thread(target=ask); t.start()
+threading.Timer(0.2, go.set).start()
+"""
+    kernel.execute(code, allow_stdin=True)
+    kernel.pump_for(0.5)
+    kernel.execute_ok("t.join()")
+    assert kernel.evaluate("failed") == ["EOF when reading a line"]

@@ -414,8 +414,17 @@ def test_the_thread_of_a_subshell_has_its_name_and_ends_with_it(kernel):
     named = kernel.execute_ok("import threading; t = threading.current_thread(); t.name", **on(gone)).result
     assert named == repr(f"subshell-{gone}")
     delete(kernel, gone)
-    kernel.execute_ok("t.join(30)")
-    assert kernel.evaluate("t.is_alive()") is False
+    assert kernel.evaluate("t.is_alive() or t in threading.enumerate()") is False
+
+
+def test_a_subshell_that_cannot_end_keeps_nobody_waiting(kernel):
+    busy = create(kernel)
+    kernel.execute_ok(
+        "import asyncio, time; asyncio.get_running_loop().call_later(0, time.sleep, 20)", **on(busy)
+    )
+    began = time.monotonic()
+    delete(kernel, busy)
+    assert time.monotonic() - began < 10
 
 
 # --- interrupts

@@ -1,9 +1,11 @@
 //! The door: how the agent is reached while its main thread runs a cell.
 //!
-//! A small thread of the agent reads messages here, one at a time: give out text, take a line for a subshell, interrupt.
+//! A small thread of the agent reads messages here, one at a time: give out text, take a line for a subshell or an answer
+//! for a thread, interrupt.
 
 use crate::line::Ear;
 use crate::line::Line;
+use crate::remains::memory_file;
 use nix::sys::socket::AddressFamily;
 use nix::sys::socket::ControlMessage;
 use nix::sys::socket::MsgFlags;
@@ -13,6 +15,7 @@ use nix::sys::socket::sendmsg;
 use nix::sys::socket::socketpair;
 use std::io;
 use std::io::IoSlice;
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use tokio::net::UnixStream;
@@ -25,6 +28,8 @@ const INTERRUPT: char = 'i';
 const WHERE: &[u8] = b"w";
 /// Ends the cleanup step in hand.
 const STOP_CLEANING: &[u8] = b"c";
+/// Before the number of a thread's question; the answer is in the file that comes with the message.
+const ANSWER: char = 'a';
 /// Before the id of a subshell whose line comes with the message.
 const SUBSHELL: u8 = b's';
 
@@ -54,6 +59,13 @@ impl Door {
 
     pub(crate) fn interrupt_subshell(&self, id: &str, number: u64) {
         self.say(format!("{INTERRUPT}{number} {id}").as_bytes());
+    }
+
+    /// Answers a question of a thread that reads no channel.
+    pub(crate) fn answer(&self, number: u64, content: &[u8]) -> io::Result<()> {
+        let mut file = memory_file(c"answer")?;
+        file.write_all(content)?;
+        self.send(format!("{ANSWER}{number}").as_bytes(), &[file.as_raw_fd()])
     }
 
     pub(crate) fn ask_where(&self) {

@@ -12,12 +12,15 @@ use tokio::sync::mpsc;
 
 /// What a subshell says first, once it takes requests.
 const OPEN: u8 = b'+';
+/// How long a subshell that is told to end may take before it is taken for gone: a callback of its loop may run on.
+const LAST_STEPS: Duration = Duration::from_secs(1);
 /// A line that ends without a reason may be the first that is seen of the interpreter's end, which says more.
 const PARTING: Duration = Duration::from_millis(500);
 /// More of the reason for its end is not kept, bytes.
 const LONGEST: usize = 4096;
 
-/// Requests to one subshell go in here. Dropping the line ends the subshell, once it has taken what was sent.
+/// Requests to one subshell go in here. Dropping the line ends the subshell, once it has taken what was sent; its last event comes
+/// when its thread is gone.
 #[derive(Debug)]
 pub struct Line(mpsc::UnboundedSender<Vec<Bytes>>);
 
@@ -26,7 +29,7 @@ pub struct Line(mpsc::UnboundedSender<Vec<Bytes>>);
 pub enum LineEvent {
     /// The subshell takes requests.
     Open,
-    /// The subshell has ended unasked, or could not begin. The text says why, if it could.
+    /// The subshell has ended, or could not begin. If that was not asked for, the text says why, if it could.
     Ended(String),
 }
 
@@ -57,13 +60,28 @@ async fn serve(
     let (from, to) = socket.into_split();
     // Nobody listens any more at the end of the kernel only.
     let tell = |event| drop(ear.send((id.clone(), event)));
-    tokio::select! {
-        () = write(to, waiting) => {} // the front has dropped the line
-        why = listen(from, || tell(LineEvent::Open)) => tell(LineEvent::Ended(why)),
-    }
+    let listening = listen(from, || tell(LineEvent::Open));
+    tokio::pin!(listening);
+    let why = tokio::select! {
+        to = write(to, waiting) => {
+            drop(to); // the end of the line
+            tokio::time::timeout(LAST_STEPS, listening).await.unwrap_or_default()
+        }
+        why = &mut listening => {
+            if why.is_empty() {
+                tokio::time::sleep(PARTING).await;
+            }
+            why
+        }
+    };
+    tell(LineEvent::Ended(why));
 }
 
-async fn write(mut socket: OwnedWriteHalf, mut waiting: mpsc::UnboundedReceiver<Vec<Bytes>>) {
+/// Returns the socket when the front has dropped the line.
+async fn write(
+    mut socket: OwnedWriteHalf,
+    mut waiting: mpsc::UnboundedReceiver<Vec<Bytes>>,
+) -> OwnedWriteHalf {
     while let Some(sections) = waiting.recv().await {
         let head = Frame::head(&sections);
         for part in std::iter::once(&head).chain(&sections) {
@@ -73,6 +91,7 @@ async fn write(mut socket: OwnedWriteHalf, mut waiting: mpsc::UnboundedReceiver<
             }
         }
     }
+    socket
 }
 
 /// Returns at the end of the line with what was said before it.
@@ -90,15 +109,13 @@ async fn listen(mut socket: OwnedReadHalf, opened: impl Fn()) -> String {
         let room = LONGEST - said.len();
         said.extend_from_slice(&text[..text.len().min(room)]);
     }
-    if said.is_empty() {
-        tokio::time::sleep(PARTING).await;
-    }
     String::from_utf8_lossy(&said).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::io::Write;
     use std::os::unix::net::UnixStream as Blocking;
 
@@ -128,8 +145,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_is_dropped_says_nothing() {
+    async fn a_line_that_is_dropped_ends_when_the_other_side_does() {
         let (ours, theirs) = Blocking::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (ear, mut heard) = mpsc::unbounded_channel();
+        let line = Line::new("a".to_owned(), UnixStream::from_std(ours).unwrap(), ear);
+        line.send(&[Bytes::from_static(b"last")]);
+        drop(line);
+        let other_side = tokio::task::spawn_blocking(move || {
+            let mut came = Vec::new();
+            (&theirs).read_to_end(&mut came).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            came
+        });
+        let ended = LineEvent::Ended(String::new());
+        assert_eq!(heard.recv().await, Some(("a".to_owned(), ended)));
+        assert!(other_side.is_finished());
+        assert!(other_side.await.unwrap().ends_with(b"last"));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_dropped_ends_though_the_other_side_goes_on() {
+        let (ours, _theirs) = Blocking::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let (ear, mut heard) = mpsc::unbounded_channel();
         drop(Line::new(
@@ -137,7 +174,7 @@ mod tests {
             UnixStream::from_std(ours).unwrap(),
             ear,
         ));
-        assert_eq!(heard.recv().await, None);
-        drop(theirs);
+        let ended = LineEvent::Ended(String::new());
+        assert_eq!(heard.recv().await, Some(("a".to_owned(), ended)));
     }
 }

@@ -174,6 +174,13 @@ impl Interpreter {
         self.door.ask_for_text();
     }
 
+    /// Answers the question with this number, of a thread that is no shell's.
+    pub fn answer_thread(&self, number: u64, content: &[u8]) {
+        if let Err(error) = self.door.answer(number, content) {
+            tracing::error!(%error, "a thread waits for an answer that does not reach it");
+        }
+    }
+
     /// Interrupts the request with this number, which the subshell `id` has.
     pub fn interrupt_subshell(&self, id: &str, number: u64) {
         self.door.interrupt_subshell(id, number);

@@ -7,6 +7,7 @@ use crate::content::ClearOutput;
 use crate::death::Greeting;
 use crate::death::Life;
 use crate::requests::type_of_reply;
+use crate::stdin::Asker;
 use bytes::Bytes;
 use interpreter::Event;
 use interpreter::Frame;
@@ -39,6 +40,8 @@ pub(crate) struct Envelope {
     pub words: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub afterwards: bool,
+    #[serde(deserialize_with = "or_default")]
+    thread: u64,
     #[serde(deserialize_with = "or_default")]
     python: String,
     #[serde(deserialize_with = "or_default")]
@@ -103,7 +106,7 @@ impl Kernel {
                 self.explained(&facts, holdings);
             }
             "late" => self.learnt(&next()),
-            "input_request" => self.input_request(of_subshell(&envelope), next()),
+            "input_request" => self.input_request(asker(&envelope), next()),
             "elsewhere" => self.move_comm(envelope.id, &envelope.what),
             "where" => self.tell_why_it_goes_on(&envelope.what),
             "ask" => self.asked(of_subshell(&envelope), &envelope, &next()),
@@ -180,7 +183,7 @@ impl Kernel {
             self.subshell_replied(envelope, metadata, content, buffers);
             return;
         }
-        self.forget_question(None);
+        self.forget_question(Asker::Cell);
         if self
             .cell
             .as_ref()
@@ -226,6 +229,15 @@ impl Kernel {
 /// The request of a subshell that a frame names; the main shell's names none.
 fn of_subshell(envelope: &Envelope) -> Option<u64> {
     (envelope.id > 0).then_some(envelope.id)
+}
+
+/// Who asks the person.
+fn asker(envelope: &Envelope) -> Asker {
+    match (envelope.thread, envelope.id) {
+        (0, 0) => Asker::Cell,
+        (0, id) => Asker::Subshell(id),
+        (number, _) => Asker::Thread(number),
+    }
 }
 
 fn no_ipython(executable: &str, error: &str) -> String {

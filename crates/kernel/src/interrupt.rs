@@ -52,7 +52,7 @@ impl Kernel {
         if self.interrupts_stopped_cell() {
             return;
         }
-        self.forget_question(None);
+        self.forget_question(crate::stdin::Asker::Cell);
         if let Some(cell) = &mut self.cell
             && !cell.was_sent()
         {

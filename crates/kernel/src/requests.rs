@@ -55,7 +55,7 @@ impl Kernel {
             (Channel::Control, "usage_request") => self.ask_usage(request),
             (Channel::Control, "debug_request") => self.debug_request(request),
             (Channel::Control, "create_subshell_request") => self.create_subshell(request),
-            (Channel::Control, "delete_subshell_request") => self.delete_subshell(&request),
+            (Channel::Control, "delete_subshell_request") => self.delete_subshell(request),
             (Channel::Control, "list_subshell_request") => self.list_subshells(&request),
             (Channel::Control, kind) if !IN_TURN.contains(&kind) => {
                 let text =

@@ -8,22 +8,33 @@ use bytes::Bytes;
 use wire::Channel;
 use wire::Incoming;
 
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// The cell in hand.
+    Cell,
+    /// The request with this number, of a subshell.
+    Subshell(u64),
+    /// A thread, beside the cell in hand; this is the number of its question.
+    Thread(u64),
+}
+
 /// A question that waits for its answer.
 pub(crate) struct Question {
-    /// Number of the request to a subshell that asks; none is the cell in hand.
-    pub(crate) by: Option<u64>,
+    pub(crate) by: Asker,
     msg_id: String,
 }
 
 impl Kernel {
-    /// A cell asks: the one in hand, or the request `by` of a subshell.
-    pub(crate) fn input_request(&mut self, by: Option<u64>, content: Bytes) {
+    /// The person is asked.
+    pub(crate) fn input_request(&mut self, by: Asker, content: Bytes) {
         let request = match by {
-            None => self.cell.as_ref().map(|cell| &cell.request),
-            Some(id) => self.subshells.request(id),
+            Asker::Cell | Asker::Thread(_) => self.cell.as_ref().map(|cell| &cell.request),
+            Asker::Subshell(id) => self.subshells.request(id),
         };
         let Some(request) = request else {
-            tracing::error!("input asked for outside a cell");
+            tracing::debug!("input asked for outside a cell");
+            self.answer_asker(by, Bytes::new());
             return;
         };
         let header = self.outbox.reply(
@@ -60,11 +71,21 @@ impl Kernel {
             return;
         };
         let question = self.questions.remove(at);
-        let frame = [
-            Bytes::from_static(br#"{"op":"input_reply"}"#),
-            reply.content.clone(),
-        ];
-        self.send_to(question.by, &frame);
+        self.answer_asker(question.by, reply.content.clone());
+    }
+
+    /// Gives who asked the content of the answer; if it is empty, nobody can be asked.
+    fn answer_asker(&mut self, by: Asker, content: Bytes) {
+        let frame = |content| [Bytes::from_static(br#"{"op":"input_reply"}"#), content];
+        match by {
+            Asker::Cell => self.send_to(None, &frame(content)),
+            Asker::Subshell(id) => self.send_to(Some(id), &frame(content)),
+            Asker::Thread(number) => {
+                if let Some(interpreter) = &self.interpreter {
+                    interpreter.answer_thread(number, &content);
+                }
+            }
+        }
     }
 
     /// Sends a frame to who waits for it: the request `by` of a subshell, or the main shell.
@@ -80,7 +101,7 @@ impl Kernel {
     }
 
     /// Whoever asked no longer waits.
-    pub(crate) fn forget_question(&mut self, by: Option<u64>) {
+    pub(crate) fn forget_question(&mut self, by: Asker) {
         self.questions.retain(|question| question.by != by);
     }
 }

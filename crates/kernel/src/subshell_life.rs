@@ -5,6 +5,7 @@ use crate::content::DeleteSubshell;
 use crate::death::Life;
 use crate::publish::error;
 use crate::requests::type_of_reply;
+use crate::stdin::Asker;
 use crate::subshells::Subshell;
 use crate::subshells::unknown;
 use interpreter::Ear;
@@ -20,6 +21,8 @@ pub(crate) struct Subshells {
     pub(crate) living: Vec<Subshell>,
     /// The agent has not said yet that they are there: ids, and the requests that wait for them.
     opening: Vec<(String, Line, Incoming)>,
+    /// Deleted, and the agent has not said yet that they are gone: ids, and the requests that wait for it.
+    closing: Vec<(String, Incoming)>,
     ear: Ear,
     events: mpsc::UnboundedReceiver<(String, LineEvent)>,
 }
@@ -30,6 +33,7 @@ impl Default for Subshells {
         Self {
             living: Vec::new(),
             opening: Vec::new(),
+            closing: Vec::new(),
             ear,
             events,
         }
@@ -93,30 +97,44 @@ impl Kernel {
                     &format!("the subshell has ended: {why}"),
                 );
             }
-            (event, None, None) => tracing::debug!(id, ?event, "of a subshell that was deleted"),
+            (event, None, None) => {
+                tracing::debug!(id, ?event, "of a subshell that was deleted");
+                if let Some(at) = subshells.closing.iter().position(|closing| closing.0 == id) {
+                    let (_, request) = subshells.closing.remove(at);
+                    self.answer(&request, &json!({"status": "ok"}));
+                }
+            }
             (LineEvent::Open, None, _) => tracing::error!(id, "a subshell that is there twice"),
         }
     }
 
-    pub(crate) fn delete_subshell(&mut self, request: &Incoming) {
+    /// Deletes a subshell. One that is free is gone when the request is answered; one that is not finishes what it does first, and
+    /// that may take long.
+    pub(crate) fn delete_subshell(&mut self, request: Incoming) {
         let id = match serde_json::from_slice::<DeleteSubshell>(&request.content) {
             Ok(content) => content.subshell_id,
             Err(problem) => {
                 let text = format!("bad delete_subshell_request: {problem}");
-                self.answer(request, &error("ValueError", &text));
+                self.answer(&request, &error("ValueError", &text));
                 return;
             }
         };
         let Some(subshell) = self.subshells.find(&id) else {
-            self.answer(request, &unknown(&id));
+            self.answer(&request, &unknown(&id));
             return;
         };
         subshell.deleted = true;
+        let is_free = subshell.is_free();
         let waiting = std::mem::take(&mut subshell.queue);
         for request in waiting {
             self.answer(&request, &unknown(&id));
         }
-        self.answer(request, &json!({"status": "ok"}));
+        if is_free {
+            self.subshells.drop_deleted();
+            self.subshells.closing.push((id, request));
+        } else {
+            self.answer(&request, &json!({"status": "ok"}));
+        }
     }
 
     pub(crate) fn list_subshells(&self, request: &Incoming) {
@@ -136,7 +154,7 @@ impl Kernel {
         for subshell in &self.subshells.living {
             if let Some(task) = subshell.task.as_ref().filter(|task| task.answer.is_none()) {
                 self.questions
-                    .retain(|question| question.by != Some(task.number));
+                    .retain(|question| question.by != Asker::Subshell(task.number));
                 interpreter.interrupt_subshell(&subshell.id, task.number);
             }
         }
@@ -147,6 +165,9 @@ impl Kernel {
         self.counts_cells = false;
         for (_, _, request) in std::mem::take(&mut self.subshells.opening) {
             self.answer(&request, &error(crate::death::DIED, why));
+        }
+        for (_, request) in std::mem::take(&mut self.subshells.closing) {
+            self.answer(&request, &json!({"status": "ok"}));
         }
         for subshell in std::mem::take(&mut self.subshells.living) {
             self.give_up_subshell(subshell, crate::death::DIED, why);

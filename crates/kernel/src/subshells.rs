@@ -16,6 +16,7 @@ use crate::requests::Extras;
 use crate::requests::MOST_WAITING;
 use crate::requests::is_comm;
 use crate::requests::type_of_reply;
+use crate::stdin::Asker;
 use crate::subshell_life::Subshells;
 use bytes::Bytes;
 use interpreter::Line;
@@ -67,6 +68,11 @@ impl Subshell {
             comms: HashMap::new(),
             deleted: false,
         }
+    }
+
+    /// True while it has nothing in hand.
+    pub(crate) fn is_free(&self) -> bool {
+        self.task.is_none() && self.comms.is_empty()
     }
 }
 
@@ -130,6 +136,12 @@ impl Subshells {
             .any(|task| task.cell.is_some())
     }
 
+    /// Lets go of those that were deleted and are done.
+    pub(crate) fn drop_deleted(&mut self) {
+        self.living
+            .retain(|subshell| !subshell.deleted || !subshell.is_free());
+    }
+
     pub(crate) fn are_none(&self) -> bool {
         self.living.is_empty()
     }
@@ -186,14 +198,14 @@ impl Kernel {
                 doomed = cells;
             }
             if let Some(task) = self.subshells.living[at].task.take() {
-                self.forget_question(Some(task.number));
+                self.forget_question(Asker::Subshell(task.number));
                 self.pass_on(&task, answer);
             }
             for request in doomed {
                 self.answer(&request, &self.aborted());
             }
         }
-        self.drop_deleted();
+        self.subshells.drop_deleted();
         if matches!(self.life, Life::Ready) {
             for at in 0..self.subshells.living.len() {
                 while self.subshells.living[at].task.is_none()
@@ -353,12 +365,6 @@ impl Kernel {
         if envelope.exit {
             self.ending = Some(crate::Ended::Asked);
         }
-    }
-
-    fn drop_deleted(&mut self) {
-        self.subshells.living.retain(|subshell| {
-            !subshell.deleted || subshell.task.is_some() || !subshell.comms.is_empty()
-        });
     }
 }
 

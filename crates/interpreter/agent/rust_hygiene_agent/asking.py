@@ -1,16 +1,38 @@
 """What a cell asks of the front: input from the person, or something that the front knows."""
 
+import _thread
+import builtins
+import getpass
+import itertools
 import json
 
 from IPython.core.error import StdinNotImplementedError, UsageError
 
 from .frames import dumps
 
-_loads = json.loads  # bound here: a cell may replace it in its module
+# Bound here: a cell may replace them in their modules.
+_loads, _thread_id, _new_lock = json.loads, _thread.get_ident, _thread.allocate_lock
 
 
 class Asking:
     """The part of the kernel that waits for an answer while a cell runs."""
+
+    def _init_asking(self):
+        self._allow_stdin = False
+        self._numbers_of_questions = itertools.count(1)
+        self._asking_threads = {}  # number of a question: [a lock, the answer]
+        self._may_ask = set()  # shells that run a cell
+        self._pythons_own = builtins.input, getpass.getpass
+
+    def _begin_asking(self):
+        """While a cell runs, `input` and `getpass` ask the front end; between cells they are Python's own, as in ipykernel."""
+        self._may_ask.add(self.subshell_id)
+        builtins.input, getpass.getpass = self.raw_input, self.getpass
+
+    def _end_asking(self):
+        self._may_ask.discard(self.subshell_id)
+        if not self._may_ask:
+            builtins.input, getpass.getpass = self._pythons_own
 
     def raw_input(self, prompt=""):
         """What `input` is in a notebook: asks the front end."""
@@ -39,20 +61,40 @@ class Asking:
         return here._input_request(str(prompt), password=True)
 
     def _input_request(self, prompt, password):
-        self.channel.send(
-            {"op": "input_request", **self._who()}, dumps({"prompt": prompt, "password": password})
-        )
+        question = dumps({"prompt": prompt, "password": password})
+        if _thread_id() != self.thread.ident:
+            content = self._ask_from_thread(question)
+        else:
+            self.channel.send({"op": "input_request", **self._who()}, question)
+            try:
+                content = bytes(self._await("input_reply")[0])
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("Interrupted by user") from None
+        if not content:
+            raise EOFError("EOF when reading a line")  # nobody is there to be asked
         try:
-            sections = self._await("input_reply")
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("Interrupted by user") from None
-        try:
-            value = _loads(bytes(sections[0]))["value"]
+            value = _loads(content)["value"]
         except (ValueError, KeyError, TypeError):
             value = ""
         if value == "\x04":
             raise EOFError
         return value
+
+    def _ask_from_thread(self, question):
+        """The answer to a question of a thread that reads no channel: it comes through the door."""
+        number, answered = next(self._numbers_of_questions), _new_lock()
+        answered.acquire()
+        waiting = self._asking_threads[number] = [answered, b""]
+        self.channel.send({"op": "input_request", "thread": number}, question)
+        answered.acquire()
+        return waiting[1]
+
+    def answer_thread(self, number, content):
+        """Lets a thread go on that asked the person."""
+        waiting = self._asking_threads.pop(number, None)
+        if waiting is not None:
+            waiting[1] = content
+            waiting[0].release()
 
     def _who(self):
         """Which request asks, if it is not the cell of the main shell."""

@@ -45,6 +45,7 @@ class Cells:
         if request.keep:
             self.cleaner.cell_is_kept()
         self._allow_stdin = bool(content.get("allow_stdin", False))
+        self._begin_asking()
         clock = _clock(), _cpu_clock()
         shell = self.shell
         code = content["code"]
@@ -153,6 +154,7 @@ class Cells:
 
     def _answer_cell(self, request, clock, result, failure):
         wall, cpu = _clock() - clock[0], _cpu_clock() - clock[1]
+        self._end_asking()
         shell, content = self.shell, request.message["content"]
         error = failure if result is None else error_of(result)
         if type(error).__name__ == "CancelledError" and self.cancelled_by_interrupt:

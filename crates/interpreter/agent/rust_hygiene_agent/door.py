@@ -26,6 +26,7 @@ def open_door(fd, debug_fd, kernel):
         b"f": _flush,
         b"s": _open_subshell,
         b"i": _interrupt_subshell,
+        b"a": _answer_thread,
         b"w": _say_where,
         b"c": _stop_cleaning,
     }
@@ -87,6 +88,16 @@ def _interrupt_subshell(kernel, message, fds):
 
     number, subshell_id = message.split(" ")
     interrupt_subshell(kernel, subshell_id, int(number))
+
+
+def _answer_thread(kernel, number, fds):
+    """The person's answer to a thread; empty, if this process may open no more descriptors."""
+    content = b""
+    if fds:
+        with open(fds[0], "rb") as file:
+            file.seek(0)
+            content = file.read()
+    kernel.answer_thread(int(number), content)
 
 
 def _stop_cleaning(kernel, _, fds):

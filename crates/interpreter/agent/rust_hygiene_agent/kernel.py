@@ -47,7 +47,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self.facts = None
         self.guard = None
         self.log = logging.getLogger("IPKernelApp")
-        self._allow_stdin = False
+        self._init_asking()
         self.thread = threading.main_thread()
         self.subshells = {}
         self._raw_headers = {}

@@ -36,7 +36,6 @@ def run(config, keep_compiled):
 
 
 def _serve(config, channel, keep_compiled):
-    import builtins
     import signal
 
     from .compat import install
@@ -94,8 +93,6 @@ def _serve(config, channel, keep_compiled):
         kernel._app = app
     if os.environ.get("JPY_SESSION_NAME"):
         shell.user_ns["__session__"] = os.environ["JPY_SESSION_NAME"]
-    builtins.input = kernel.raw_input
-    _patch_getpass(kernel)
     if config.get("restarted"):
         shell.execution_count = config["restarted"]
 
@@ -165,12 +162,6 @@ def _restore(channel, kernel, given):
     except BaseException as error:
         told = {"error": f"{type(error).__name__}: {error}"}
     channel.send({"op": "restored"}, dumps(told))
-
-
-def _patch_getpass(kernel):
-    import getpass
-
-    getpass.getpass = kernel.getpass
 
 
 def _control_c_buffers(channel):

@@ -12,6 +12,19 @@ def begin():
     _of_this_thread.values = {}
 
 
+def at_end_of_thread(function):
+    """Calls `function` when the calling thread has left `threading.enumerate()` and lets go of what is its own."""
+    _of_this_thread.last = _Last(function)
+
+
+class _Last:
+    def __init__(self, function):
+        self._function = function
+
+    def __del__(self):
+        self._function()
+
+
 class PerThread:
     """Stands before an attribute. Threads that have no values of their own share the object's, with all that a trait does."""
 

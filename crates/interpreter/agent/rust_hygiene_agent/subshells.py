@@ -20,7 +20,7 @@ from .frames import ChannelClosed, Frames
 from .interrupts import PATIENCE, runs_user_code
 from .kernel import IPythonKernel
 from .replies import text_of
-from .separate import begin, separate
+from .separate import at_end_of_thread, begin, separate
 from .serve import Server
 
 log = logging.getLogger("rust_hygiene")
@@ -70,10 +70,10 @@ class Line(Frames):
         """True if the front has deleted the subshell."""
         poll = select.poll()  # another one: the subshell may be waiting in its own
         try:
-            poll.register(self.socket.fileno(), select.POLLIN)
+            poll.register(self.socket.fileno(), select.POLLRDHUP)
         except ValueError:
             return True
-        return any(event & (select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
+        return any(event & (select.POLLRDHUP | select.POLLNVAL) for _, event in poll.poll(0))
 
     def say(self, text):
         """Tells the front that the subshell is there (`+`), or why it ends."""
@@ -88,7 +88,10 @@ class Line(Frames):
         return self.socket.detach()
 
     def close(self):
-        """The subshell is gone."""
+        """The subshell is gone, as soon as this thread is: the front sees the descriptor closed then."""
+        at_end_of_thread(self._let_go)
+
+    def _let_go(self):
         self.channel.lines.remove(self)
         self.socket.close()
 
