@@ -22,6 +22,7 @@ from suites import SUITES
 
 HERE = Path(__file__).resolve().parent
 REFERENCE = "python3"
+NOTHING = "nothing was collected"
 _TEST_SECONDS = 120
 
 
@@ -103,7 +104,7 @@ def run_module(suite, module, folder, env, python):
     if results.exists():
         for record in map(json.loads, results.read_text().splitlines()):
             tests[record["test"]] = (record["status"], record["why"])
-    return tests or {module: ("failed", f"nothing was collected, see {log.name}")}
+    return tests or {module: (NOTHING, f"nothing was collected, see {log.name}")}
 
 
 def end_all(tag):
@@ -122,6 +123,8 @@ def judge(suite, reference, ours):
     wrong, met = [], set()
     for test, (status, _) in sorted(reference.items()):
         own, why = ours.get(test, ("not there", ""))
+        if NOTHING in (status, own):
+            wrong.append(f"{suite.name} {test}: {why or NOTHING}")
         if status != "passed" or own in ("passed", "skipped"):
             continue
         allowing = {
