@@ -25,7 +25,6 @@ BAD_FIELDS = {
     "code is null": {"code": None},
     "code is a list": {"code": ["1"]},
     "user_expressions is a list": {"code": "1", "user_expressions": [1]},
-    "silent is a text": {"code": "1", "silent": "no"},
 }
 BAD_JSON = {
     "content is a list": b"[1, 2]",
@@ -48,6 +47,16 @@ def test_a_wrong_field_of_execute_is_an_error_reply(kernel, name):
     exchange = kernel.request("shell", "execute_request", BAD_FIELDS[name])
     assert (exchange.reply.type, exchange.status) == ("execute_reply", "error")
     assert exchange.content["evalue"]
+    assert_alive(kernel)
+
+
+@pytest.mark.parametrize("flag", [0, 1, None, "", "yes", []])
+def test_a_flag_of_another_type_is_taken_as_python_takes_it(kernel, flag):
+    exchange = kernel.request(
+        "shell", "execute_request", {"code": "5", "silent": flag, "stop_on_error": flag}
+    )
+    assert exchange.status == "ok"
+    assert (exchange.outputs == []) == bool(flag)
     assert_alive(kernel)
 
 

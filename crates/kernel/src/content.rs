@@ -10,12 +10,14 @@ use serde_json::value::RawValue;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Execute {
     pub code: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "truth")]
     pub silent: bool,
+    #[serde(default, deserialize_with = "some_truth")]
     pub store_history: Option<bool>,
+    #[serde(default, deserialize_with = "some_truth")]
     pub stop_on_error: Option<bool>,
-    #[serde(default)]
-    pub allow_stdin: Value,
+    #[serde(default, deserialize_with = "truth")]
+    pub allow_stdin: bool,
     #[serde(default)]
     pub user_expressions: Option<Box<RawValue>>,
 }
@@ -41,12 +43,28 @@ impl Execute {
 
     /// Whether somebody is there who could be asked: front ends say yes, programs that run notebooks say no.
     pub(crate) fn allows_questions(&self) -> bool {
-        !self.silent && self.allow_stdin == true
+        !self.silent && self.allow_stdin
     }
 
     pub(crate) fn stops_on_error(&self) -> bool {
         self.stop_on_error.unwrap_or(true)
     }
+}
+
+/// A flag as Python takes it, and ipykernel with it: some clients send 0 and 1, or null.
+fn truth<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Null => false,
+        Value::Bool(flag) => flag,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(items) => !items.is_empty(),
+    })
+}
+
+fn some_truth<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    truth(deserializer).map(Some)
 }
 
 /// A `shutdown_request`.
@@ -159,6 +177,36 @@ mod tests {
     }
 
     #[test]
+    fn flags_are_taken_as_python_takes_them() {
+        for (value, is_true) in [
+            ("null", false),
+            ("0", false),
+            ("0.0", false),
+            ("\"\"", false),
+            ("[]", false),
+            ("{}", false),
+            ("1", true),
+            ("-0.5", true),
+            ("\"no\"", true),
+            ("[0]", true),
+            ("{\"a\":0}", true),
+        ] {
+            let content = format!(
+                r#"{{"code":"","silent":{value},"stop_on_error":{value},"allow_stdin":{value}}}"#
+            );
+            let parsed = Execute::parse(content.as_bytes()).unwrap();
+            assert_eq!(
+                (parsed.silent, parsed.stops_on_error(), parsed.allow_stdin),
+                (is_true, is_true, is_true),
+                "{value}"
+            );
+            let content = format!(r#"{{"code":"","store_history":{value}}}"#);
+            let parsed = Execute::parse(content.as_bytes()).unwrap();
+            assert_eq!(parsed.stores_history(), is_true, "{value}");
+        }
+    }
+
+    #[test]
     fn an_execute_request_needs_code_and_forgives_the_rest() {
         let parsed =
             Execute::parse(br#"{"code":"1","unknown":[],"user_expressions":null}"#).unwrap();
@@ -174,7 +222,6 @@ mod tests {
             "null",
             "",
             "{\"code\":1}",
-            "{\"code\":\"\",\"silent\":\"no\"}",
             "{\"code\":\"\",\"user_expressions\":[]}",
         ] {
             assert!(

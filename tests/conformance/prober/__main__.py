@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from .differences import Listed, between, listed
@@ -16,6 +17,7 @@ def main():
     parser.add_argument("--dump", action="store_true", help="print the facts of --kernel and stop")
     parser.add_argument("probes", nargs="*", help="parts of names")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")
     probes = [
         probe
         for probe in all_probes()

@@ -23,8 +23,14 @@ def dumps(value, strict=False):
         text = encode(value)
     except (TypeError, ValueError, RecursionError):
         text = None
-    if text is None:  # not within `except`: the person is shown one error, not two
-        text = encode(_clean(value, 0, set()))
+    problem = None
+    if text is None:
+        try:
+            text = encode(_clean(value, 0, set()))
+        except (TypeError, ValueError, RecursionError) as error:
+            problem = error
+    if problem is not None:  # not within `except`: the person is shown one error, and no step of ours
+        raise problem.with_traceback(None)
     return text.encode("utf-8", "backslashreplace")
 
 

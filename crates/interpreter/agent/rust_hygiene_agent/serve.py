@@ -2,7 +2,8 @@
 
 Loading asyncio costs a tenth of the start, and most notebooks never use it. Code must not notice: in a notebook a loop is always
 running, so `asyncio.get_running_loop()` and `asyncio.create_task` work in any cell. The cell that imports asyncio finds the loop
-marked as running; when it is over, the loop really runs.
+marked as running; when it is over, the loop really runs. And code finds itself in a task, as in ipykernel, which libraries take for the
+sign of asyncio: one task stands for all requests.
 """
 
 import contextvars
@@ -25,6 +26,7 @@ class Server:
         self._main = threading.get_ident()
         self._marked = False
         self._taking = False
+        self._task = None
         self.loop = None
         self.loop_made = None  # called when there is one
         self.exiting = False
@@ -58,7 +60,8 @@ class Server:
 
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        self.loop.add_reader(self._channel.socket.fileno(), self._take)
+        self._task = _Standing(self.loop)
+        self._listen()
         if self._idle is not None:
             due, function = self._idle
             self._handle = self.loop.call_later(max(0.0, due - time.monotonic()), function)
@@ -66,13 +69,28 @@ class Server:
         if self.loop_made is not None:
             self.loop_made()
 
+    def _listen(self):
+        self.loop.add_reader(self._channel.socket.fileno(), self._take_in_task)
+
+    def _take_in_task(self):
+        task = self._task
+        task.enter()
+        try:
+            self._take()
+        finally:
+            task.leave()
+
     def _mark(self, running):
         """Lets asyncio believe that the loop runs, as it will when this cell is over."""
         import asyncio
 
+        if not running:
+            self._task.leave()
         asyncio._set_running_loop(self.loop if running else None)
         self.loop._thread_id = self._main if running else None
         self._marked = running
+        if running:
+            self._task.enter()
 
     def serve(self):
         """Serves until `exiting`."""
@@ -121,10 +139,46 @@ class Server:
             if self._taking:
                 self._mark(True)
         else:
-            self.loop.add_reader(self._channel.socket.fileno(), self._take)
+            self._listen()
 
     def stop(self):
         """Ends `serve` when the frame in hand is done."""
         self.exiting = True
         if self.loop is not None:
             self.loop.stop()
+
+
+class _Standing:
+    """A task that is the current one while requests are handled, and does nothing itself."""
+
+    def __init__(self, loop):
+        import asyncio
+
+        self._tasks = asyncio.tasks
+        self._loop = loop
+        self._task = loop.create_task(_wait(loop), name="requests")
+        self._task._log_destroy_pending = False
+        self._tasks._unregister_task(self._task)
+
+    def enter(self):
+        """From here on it is the current task, and one of `asyncio.all_tasks()`."""
+        self._tasks._register_task(self._task)
+        self._tasks._enter_task(self._loop, self._task)
+
+    def leave(self):
+        """It no longer is."""
+        try:
+            self._tasks._leave_task(self._loop, self._task)
+        except RuntimeError:
+            pass  # the cell has made another the current one
+        self._tasks._unregister_task(self._task)
+
+
+async def _wait(loop):
+    from asyncio import CancelledError
+
+    while True:
+        try:
+            await loop.create_future()
+        except CancelledError:
+            pass  # by a cell that cancels all tasks

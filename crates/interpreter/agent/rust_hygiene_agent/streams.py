@@ -41,6 +41,22 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
         """Nothing can be read."""
         raise io.UnsupportedOperation("readline")
 
+    def seek(self, cookie, whence=0):
+        """There is no place to go to."""
+        raise io.UnsupportedOperation("seek")
+
+    def tell(self):
+        """Nor a place to be at."""
+        raise io.UnsupportedOperation("seek")
+
+    def truncate(self, size=None):
+        """What is printed is printed."""
+        raise io.UnsupportedOperation("truncate")
+
+    def detach(self):
+        """Refused: the notebook would have no stream left."""
+        raise io.UnsupportedOperation("detach")
+
     @property
     def name(self):
         """`stdout` or `stderr`, as in the protocol; the plain file calls itself by its descriptor."""
