@@ -59,7 +59,7 @@ def test_the_list_speaks_of_probes_that_exist():
     assert set(listed()) <= set(PROBES)
 
 
-@pytest.mark.parametrize("name", ("display", "update_clear"))
+@pytest.mark.parametrize("name", PROBES)
 def test_badges_change_nothing_but_what_they_add(name, runs):
     badges = []
 
@@ -68,6 +68,14 @@ def test_badges_change_nothing_but_what_they_add(name, runs):
         badges.extend([message] * found)
         return found
 
-    argv = ("--set", "badge=output", "--set", "min_delta=0")
-    assert run(PROBES[name], KERNEL, argv=argv, drop=is_badge) == runs[name, KERNEL].result()
+    def added(plain):
+        argv = ("--set", "badge=output", "--set", "min_delta=0")
+        found = between(plain, run(PROBES[name], KERNEL, argv=argv, drop=is_badge))
+        return {f"cell {cell}: {line}" for cell, lines in found.items() for line in lines}
+
+    differs = added(runs[name, KERNEL].result())
+    for _ in range(_AGAIN):
+        if differs:
+            differs &= added(run(PROBES[name], KERNEL))
+    assert not differs, "\n".join(sorted(differs))
     assert badges, "no badge was shown"

@@ -23,11 +23,12 @@ class Asking:
         self._asking_threads = {}  # number of a question: [a lock, the answer]
         self._may_ask = set()  # shells that run a cell
         self._pythons_own = builtins.input, getpass.getpass
+        self._that_ask = self.raw_input, self.getpass  # of the main kernel: they find out whose thread calls
 
     def _begin_asking(self):
         """While a cell runs, `input` and `getpass` ask the front end; between cells they are Python's own, as in ipykernel."""
         self._may_ask.add(self.subshell_id)
-        builtins.input, getpass.getpass = self.raw_input, self.getpass
+        builtins.input, getpass.getpass = self._that_ask
 
     def _end_asking(self):
         self._may_ask.discard(self.subshell_id)
