@@ -62,7 +62,9 @@ def test_a_result_that_only_the_output_history_keeps_on_the_gpu_is_found(torch):
     record = record_of(torch.execute_ok("torch.Tensor(200 << 20)"))
     found = finding(record, "ipython_refs")
     assert found["bytes"] // MIB == 200
+    assert rows(record) == [("ipython_refs", found["culprit"]["name"], 200)]
     freed = record_of(torch.execute_ok(found["hint"]))
+    assert ("ipython_refs", found["culprit"]["name"], -200) in rows(freed)
     assert freed["gpu"][0]["frameworks"]["torch"] == {"live": 0, "cached": 200 * MIB}
 
 

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meter::{FrameworkMemory, Gpu, GpuQuality};
 
-use crate::facts::{Facts, difference};
+use crate::facts::{Facts, Holder, HolderKind, difference};
 use crate::record::{Cause, Row, RowCause};
+use crate::rows::kept;
 use crate::size::human;
 
 const LISTED: usize = 8;
@@ -131,10 +132,31 @@ fn counted(facts: &Facts) -> impl Iterator<Item = (&str, u32)> {
     pairs.into_iter()
 }
 
+/// What holders that no variable leads to had on GPUs when they were last looked for.
+#[derive(Debug, Default)]
+pub(crate) struct Held(BTreeMap<(HolderKind, String), BTreeMap<u32, u64>>);
+
+impl Held {
+    fn before(&self, holder: &Holder) -> BTreeMap<u32, u64> {
+        let key = (holder.kind, holder.name.clone());
+        self.0.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Remembers what was found now.
+    pub(crate) fn remember(&mut self, facts: &Facts) {
+        if facts.complete {
+            self.0.clear();
+        }
+        for holder in facts.holders.iter().filter(|holder| !holder.gpu.is_empty()) {
+            let key = (holder.kind, holder.name.clone());
+            self.0.insert(key, holder.gpu.clone());
+        }
+    }
+}
+
 /// The rows of all devices. Those of a device add up to its delta, if that is known.
-pub(crate) fn rows(gpus: &[Gpu], tier0: &Facts, tier1: Option<&Facts>) -> Vec<Row> {
+pub(crate) fn rows(gpus: &[Gpu], tier0: &Facts, tier1: Option<&Facts>, held: &Held) -> Vec<Row> {
     let numbers = Numbers::of(gpus, tier0);
-    let variables = tier1.map_or(&[][..], |facts| &facts.variables);
     let mut rows = Vec::new();
     for gpu in gpus {
         let mut of_device = Vec::new();
@@ -157,25 +179,33 @@ pub(crate) fn rows(gpus: &[Gpu], tier0: &Facts, tier1: Option<&Facts>) -> Vec<Ro
                 ));
             }
         }
-        let mut named = Vec::new();
-        for variable in variables {
-            let on = |devices: &BTreeMap<u32, u64>| {
-                devices
-                    .iter()
-                    .filter(|&(&device, _)| here(device))
-                    .fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes))
-            };
+        let on = |devices: &BTreeMap<u32, u64>| {
+            devices
+                .iter()
+                .filter(|&(&device, _)| here(device))
+                .fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes))
+        };
+        let mut named: Vec<Row> = Vec::new();
+        for variable in tier1.iter().flat_map(|facts| &facts.variables) {
             let bytes = difference(on(&variable.gpu), on(&variable.gpu_before));
-            if bytes.unsigned_abs() >= SMALLEST {
-                let evidence = format!("{} {}", variable.type_name, variable.detail);
-                named.push((bytes, variable.name.clone(), evidence.trim().to_owned()));
+            let evidence = format!("{} {}", variable.type_name, variable.detail);
+            let name = variable.name.clone();
+            let evidence = evidence.trim().to_owned();
+            named.push(row(gpu, RowCause::Variables, name, bytes, evidence));
+        }
+        for holder in tier1.iter().flat_map(|facts| &facts.holders) {
+            let bytes = difference(on(&holder.gpu), on(&held.before(holder)));
+            if let Some((cause, evidence)) = kept(holder).filter(|_| bytes != 0) {
+                let name = holder.name.clone();
+                named.push(row(gpu, RowCause::Kept(cause), name, bytes, evidence));
             }
         }
-        named.sort_by_key(|(bytes, ..)| std::cmp::Reverse(bytes.unsigned_abs()));
+        named.retain(|row| row.bytes.unsigned_abs() >= SMALLEST);
+        named.sort_by_key(|row| std::cmp::Reverse(row.bytes.unsigned_abs()));
         named.truncate(LISTED);
-        for (bytes, name, evidence) in named {
-            live = live.saturating_sub(bytes);
-            of_device.push(row(gpu, RowCause::Variables, name, bytes, evidence));
+        for row in named {
+            live = live.saturating_sub(row.bytes);
+            of_device.push(row);
         }
         if live.unsigned_abs() >= SMALLEST {
             let owners: Vec<&str> = owners.into_iter().collect();

@@ -233,6 +233,17 @@ fn variable_row(variable: &Variable) -> Row {
 }
 
 fn holder_row(holder: &Holder) -> Option<Row> {
+    let (cause, evidence) = kept(holder)?;
+    Some(host_row(
+        RowCause::Kept(cause),
+        holder.name.clone(),
+        holder.delta(),
+        evidence,
+    ))
+}
+
+/// Why a holder that no variable leads to keeps memory, and how this is known.
+pub(crate) fn kept(holder: &Holder) -> Option<(Cause, String)> {
     let (cause, evidence) = match holder.kind {
         HolderKind::Out => (
             Cause::IpythonRefs,
@@ -247,12 +258,7 @@ fn holder_row(holder: &Holder) -> Option<Row> {
             (cause, format!("{} {}", holder.type_name, holder.detail))
         }
     };
-    Some(host_row(
-        RowCause::Kept(cause),
-        holder.name.clone(),
-        holder.delta(),
-        evidence.trim_end().to_owned(),
-    ))
+    Some((cause, evidence.trim_end().to_owned()))
 }
 
 /// The cause that a kind of holder stands for; none where it only counts, or where its bytes are not in the interpreter.

@@ -68,6 +68,7 @@ pub struct Session {
     history: History,
     open: BTreeMap<String, Open>,
     growths: Growths,
+    on_gpus: gpu::Held,
     /// Bytes that no name explained, over the cells that loaded no package.
     unnamed: i64,
     /// What is learnt in idle time would say something new.
@@ -151,8 +152,11 @@ impl Session {
         }
         let gpus = gpu::with_frameworks(reading.gpu, &tier0);
         let mut split = split(&reading.host, tier1.as_ref(), self.thresholds.notable);
-        let on_gpus = gpu::rows(&gpus, &tier0, tier1.as_ref());
+        let on_gpus = gpu::rows(&gpus, &tier0, tier1.as_ref(), &self.on_gpus);
         split.ledger.rows.extend(on_gpus);
+        if let Some(facts) = &tier1 {
+            self.on_gpus.remember(facts);
+        }
         if let Some(facts) = &tier1 {
             self.growths.add(facts);
         }

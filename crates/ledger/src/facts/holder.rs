@@ -1,5 +1,7 @@
 //! What keeps memory beside the user's names.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::difference;
@@ -20,8 +22,8 @@ pub struct Holder {
     pub detail: String,
     /// What it holds and nothing before it did, on GPUs too.
     pub bytes: u64,
-    /// The part of it on GPUs.
-    pub on_gpu: u64,
+    /// The part of it on GPUs, by a framework's number of the device.
+    pub gpu: BTreeMap<u32, u64>,
     /// What it held when last seen, without GPUs.
     pub before: u64,
     /// `bytes` is a lower bound or an estimate.
@@ -45,20 +47,21 @@ pub struct Holder {
 impl Holder {
     /// Change by this cell of what it holds in the interpreter's own memory.
     pub fn delta(&self) -> i64 {
-        difference(self.bytes.saturating_sub(self.on_gpu), self.before)
+        let on_gpus = self.gpu.values().copied().fold(0u64, u64::saturating_add);
+        difference(self.bytes.saturating_sub(on_gpus), self.before)
     }
 
     pub(super) fn read(fields: &mut Fields) -> Self {
-        let on_gpu = fields.on_devices("gpu");
-        let on_gpu = on_gpu.into_values().fold(0u64, u64::saturating_add);
+        let gpu = fields.on_devices("gpu");
+        let bytes = fields.bytes("bytes");
         Self {
             kind: fields.get("kind"),
             name: fields.text("name"),
             names: fields.texts("names"),
             type_name: fields.text("type"),
             detail: fields.text("detail"),
-            bytes: fields.bytes("bytes").saturating_add(on_gpu),
-            on_gpu,
+            bytes: gpu.values().copied().fold(bytes, u64::saturating_add),
+            gpu,
             before: fields.bytes("before"),
             at_least: fields.get("at_least"),
             maybe_shared: fields.get("maybe_shared"),

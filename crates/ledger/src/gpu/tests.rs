@@ -47,7 +47,7 @@ fn told(
         variables,
         ..Facts::default()
     };
-    let rows = rows(gpus, tier0, Some(&tier1));
+    let rows = rows(gpus, tier0, Some(&tier1), &Held::default());
     for gpu in gpus {
         let space = format!("gpu{}", gpu.index);
         let here = rows.iter().filter(|row| row.space == space);
@@ -192,6 +192,35 @@ fn devices_are_matched_by_number_unless_there_is_but_one_on_each_side() {
 
 #[test]
 fn nothing_on_a_gpu_is_no_row() {
-    assert!(rows(&[Gpu::default()], &Facts::default(), None).is_empty());
+    assert!(rows(&[Gpu::default()], &Facts::default(), None, &Held::default()).is_empty());
     assert_eq!(moved(&Facts::default()), 0);
+}
+
+#[test]
+fn what_only_the_output_history_keeps_has_a_row_once() {
+    let tier0 = |before, now| Facts {
+        frameworks_before: of("torch", &[(0, memory(before, 0))]),
+        frameworks: of("torch", &[(0, memory(now, 0))]),
+        ..Facts::default()
+    };
+    let held = Holder {
+        kind: HolderKind::Out,
+        name: "Out[3]".into(),
+        bytes: 200 * MIB,
+        gpu: BTreeMap::from([(0, 200 * MIB)]),
+        ..Holder::default()
+    };
+    let tier1 = Facts {
+        complete: true,
+        holders: vec![held],
+        ..Facts::default()
+    };
+    let mut known = Held::default();
+    let gpu = |delta| vec![measured(0, delta, GpuQuality::Process)];
+    let first = rows(&gpu(200), &tier0(0, 200), Some(&tier1), &known);
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].cause, RowCause::Kept(Cause::IpythonRefs));
+    known.remember(&tier1);
+    let again = rows(&gpu(5), &tier0(200, 205), Some(&tier1), &known);
+    assert_eq!((again.len(), again[0].cause), (1, RowCause::FrameworkLive));
 }
