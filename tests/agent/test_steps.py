@@ -35,7 +35,7 @@ class Kernel:
         self.shell, self.facts = shell, facts
     def threads_of_the_program(self):
         ours = threading.main_thread(), shell.history_manager.save_thread
-        return [t.name for t in threading.enumerate() if t not in ours]
+        return [t for t in threading.enumerate() if t not in ours]
 cleaner = Cleaner(Kernel())
 import gc
 gc.freeze()

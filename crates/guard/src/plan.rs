@@ -16,8 +16,12 @@ const INNOCENT: u64 = 8 * MIB;
 const INNOCENT_ON_MACHINE: u64 = 64 * MIB;
 /// So far beyond the cap the gentle means have failed.
 const HARD: u64 = 96 * MIB;
+/// So far, if it is children: they know nothing of what the cell is told.
+const HARD_ON_CHILDREN: u64 = 32 * MIB;
 /// And so far beyond it the last one is due.
 const LAST: u64 = 192 * MIB;
+/// So long the threads of the program have for letting go.
+const PATIENCE: Duration = Duration::from_millis(40);
 /// A cell that goes on taking memory is told again after this time.
 const AGAIN: Duration = Duration::from_millis(250);
 /// A limit that differs less is not set again.
@@ -65,7 +69,7 @@ impl std::fmt::Display for Why {
 }
 
 /// What was read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tick {
     /// Since the cell began.
     pub at: Duration,
@@ -73,8 +77,8 @@ pub(crate) struct Tick {
     pub held: u64,
     /// The interpreter's part of it.
     pub own: u64,
-    /// The child that holds most.
-    pub child: Option<(u32, u64)>,
+    /// The children and what each holds, the largest first.
+    pub children: Vec<(u32, u64)>,
     /// What the interpreter has mapped, as the limit counts it.
     pub data: u64,
     /// What is left of the machine or the control group, and how much there is.
@@ -99,6 +103,8 @@ pub(crate) struct Rules {
 pub(crate) enum Action {
     Limit(u64),
     Warn(Why),
+    /// `MemoryError` in the cell if it is so deep in calls that what is left is needed to leave them.
+    AskDepth,
     /// `MemoryError` in the cell.
     Raise(Why),
     Interrupt(Why),
@@ -116,7 +122,11 @@ pub(crate) struct State {
     /// The last limit without what the error path may take.
     plain: Option<u64>,
     warned: bool,
+    /// What was left when the cell began, or when it was asked how deep it is.
+    asked_at: Option<i64>,
     raised: Option<(Duration, u64)>,
+    /// All threads of the program were told.
+    others_told: Option<Duration>,
     interrupted: bool,
     /// The person has said to let it go on until then.
     pub grace_until: Option<Duration>,
@@ -159,6 +169,7 @@ impl State {
             actions.extend(self.new_limit(rules, tick, is_first).map(Action::Limit));
         }
         let grown = tick.held.saturating_sub(begun_with);
+        actions.extend(self.ask_depth(rules, tick, grown));
         if let Some(why) = warning(rules, tick, grown).filter(|_| !self.warned) {
             self.warned = true;
             actions.push(Action::Warn(why));
@@ -170,6 +181,20 @@ impl State {
             actions.extend(self.answer_to_breach(rules, tick, why, excess));
         }
         actions
+    }
+
+    /// Each time half of what was left is gone: leaving many calls takes memory too, for the traceback, and without it Python fails.
+    fn ask_depth(&mut self, rules: Rules, tick: &Tick, grown: u64) -> Option<Action> {
+        let left = Self::left(rules, tick);
+        let before = self.asked_at.get_or_insert(left);
+        let is_due = rules.level == GuardLevel::Protect
+            && grown >= INNOCENT_ON_MACHINE
+            && left > FLOOR as i64
+            && left <= *before / 2;
+        is_due.then(|| {
+            *before = left;
+            Action::AskDepth
+        })
     }
 
     fn new_limit(&mut self, rules: Rules, tick: &Tick, is_first: bool) -> Option<u64> {
@@ -199,6 +224,11 @@ impl State {
         })
     }
 
+    /// Whether `Raise` is for all threads of the program, and not for the cell alone.
+    pub(crate) fn are_others_to_stop(&self) -> bool {
+        self.others_told.is_some()
+    }
+
     fn answer_to_breach(
         &mut self,
         rules: Rules,
@@ -207,9 +237,12 @@ impl State {
         excess: u64,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
-        let (hard, last) = match why.bound {
-            Bound::Cap => (HARD, LAST),
-            Bound::Machine => (reserve(tick.limit) / 8, reserve(tick.limit) / 4),
+        let (hard, hard_on_children, last) = match why.bound {
+            Bound::Cap => (HARD, HARD_ON_CHILDREN, LAST),
+            Bound::Machine => {
+                let hard = reserve(tick.limit) / 8;
+                (hard, hard, 2 * hard)
+            }
         };
         let again = self
             .raised
@@ -222,21 +255,50 @@ impl State {
             self.interrupted = true;
             actions.push(Action::Interrupt(why));
         }
+        if excess >= hard_on_children {
+            let guilty = guilty_children(tick, excess);
+            let kill = |(pid, held)| Action::KillChild(pid, held, why);
+            actions.extend(guilty.into_iter().map(kill));
+            if actions
+                .iter()
+                .any(|action| matches!(action, Action::KillChild(..)))
+            {
+                return actions;
+            }
+        }
         if excess < hard {
             return actions;
         }
-        if let Some((pid, held)) = tick.child.filter(|(_, held)| *held > tick.own / 2) {
-            actions.push(Action::KillChild(pid, held, why));
-        } else if rules.may_ask {
+        let told_at = *self.others_told.get_or_insert_with(|| {
+            if !again {
+                actions.push(Action::Raise(why));
+            }
+            tick.at
+        });
+        if rules.may_ask {
             actions.push(Action::Freeze(why));
         } else if !self.interrupted {
             self.interrupted = true;
             actions.push(Action::Interrupt(why));
-        } else if excess >= last {
+        } else if excess >= last && tick.at >= told_at + PATIENCE {
             actions.push(Action::Kill(why));
         }
         actions
     }
+}
+
+/// The largest children, as many as make up for what is too much; none if they are small beside the interpreter.
+fn guilty_children(tick: &Tick, excess: u64) -> Vec<(u32, u64)> {
+    let mut freed = 0;
+    tick.children
+        .iter()
+        .copied()
+        .take_while(|(_, held)| {
+            let is_wanted = freed < excess && *held > tick.own / 2;
+            freed += held;
+            is_wanted
+        })
+        .collect()
 }
 
 fn why(bound: Bound, rules: Rules, tick: &Tick) -> Why {
@@ -306,6 +368,7 @@ mod tests {
             .map(|action| match action {
                 Action::Limit(_) => "limit",
                 Action::Warn(_) => "warn",
+                Action::AskDepth => "ask",
                 Action::Raise(_) => "raise",
                 Action::Interrupt(_) => "interrupt",
                 Action::KillChild(..) => "kill child",
@@ -324,7 +387,7 @@ mod tests {
             .map(|(i, tick)| {
                 let tick = Tick {
                     at: AGAIN * i as u32,
-                    ..*tick
+                    ..tick.clone()
                 };
                 names(&state.step(rules, &tick))
             })
@@ -351,7 +414,7 @@ mod tests {
         );
         let aborts = Tick {
             aborts: true,
-            ..now
+            ..now.clone()
         };
         assert!(
             limit(rules(Some(GIB), false), &aborts) > 10 * GIB,
@@ -359,7 +422,7 @@ mod tests {
         );
         let error = Tick {
             in_error_path: true,
-            ..full
+            ..full.clone()
         };
         assert_eq!(
             limit(rules(Some(GIB), false), &error),
@@ -398,13 +461,48 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_ended_before_the_interpreter() {
-        let child = Tick {
+    fn a_cell_is_asked_how_deep_it_is_whenever_half_of_the_rest_is_gone() {
+        let held = [0, 400, 520, 600, 780, 910, 1000, 1020];
+        let asked = course(rules(Some(GIB), true), &held.map(|held| tick(held * MIB)));
+        let asked = asked.iter().map(|names| names.contains(&"ask"));
+        assert_eq!(
+            asked.collect::<Vec<_>>(),
+            [false, false, true, false, true, true, true, false],
+            "the last is too near the end"
+        );
+        let innocent = [tick(900 * MIB), tick(960 * MIB)];
+        assert!(!course(rules(Some(GIB), true), &innocent)[1].contains(&"ask"));
+    }
+
+    #[test]
+    fn children_are_ended_before_the_interpreter_and_no_more_than_needed() {
+        let children = |of: &[(u32, u64)]| Tick {
             own: 100 * MIB,
-            child: Some((7, GIB)),
-            ..tick(GIB + 100 * MIB)
+            children: of.to_vec(),
+            ..tick(GIB + 300 * MIB)
         };
-        assert!(course(rules(Some(GIB), true), &[tick(GIB / 2), child])[1].contains(&"kill child"));
+        let ended = |now: Tick| {
+            let kills = |action: &Action| matches!(action, Action::KillChild(..));
+            let mut state = State::default();
+            state.step(rules(Some(GIB), true), &tick(GIB / 2));
+            let done = state.step(rules(Some(GIB), true), &now);
+            assert_eq!(
+                done.iter().any(kills),
+                !done.iter().any(|a| matches!(a, Action::Freeze(_)))
+            );
+            done.iter().filter(|action| kills(action)).count()
+        };
+        assert_eq!(
+            ended(children(&[(7, 200 * MIB), (8, 200 * MIB), (9, 200 * MIB)])),
+            2
+        );
+        assert_eq!(ended(children(&[(7, 800 * MIB), (8, 400 * MIB)])), 1);
+        assert_eq!(
+            ended(children(&[(7, 200 * MIB), (8, 20 * MIB)])),
+            1,
+            "a small one has not done it"
+        );
+        assert_eq!(ended(children(&[(7, 20 * MIB)])), 0);
     }
 
     #[test]
@@ -414,7 +512,7 @@ mod tests {
             ..tick(GIB)
         };
         assert_eq!(
-            course(rules(None, true), &[low, low])[1],
+            course(rules(None, true), &[low.clone(), low.clone()])[1],
             Vec::<&str>::new()
         );
         let more = Tick {

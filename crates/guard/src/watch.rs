@@ -24,7 +24,7 @@ pub const MEMORY_SIGNAL: i32 = 5;
 const ABORTING: [&str; 5] = ["polars", "datafusion", "deltalake", "lance", "daft"];
 /// Reading the children's share of what several have may take this part of the time.
 const SHARE: u32 = 4;
-/// A younger child may be a copy of the interpreter that is about to become another program: it is not counted.
+/// A younger child may be a copy of the interpreter that is about to become another program: it is not counted while there is room.
 const INFANT: Duration = Duration::from_millis(60);
 /// After an answer of the person's the cell has this long to come to its senses.
 const GRACE: Duration = Duration::from_secs(5);
@@ -113,6 +113,7 @@ impl Guard {
             shared: Arc::clone(&shared),
             libraries: 0,
             aborts: false,
+            children_hold_much: false,
             known: HashMap::new(),
             shares: None,
         };
@@ -202,16 +203,20 @@ struct Desk {
     /// Size of all library code when it was last looked for libraries that abort.
     libraries: u64,
     aborts: bool,
+    /// There are children, and more than half of the cap is held.
+    children_hold_much: bool,
     /// Since when each child is known.
     known: HashMap<u32, Instant>,
-    /// What each child has to itself, when it was read, and how long that took.
-    shares: Option<(HashMap<u32, u64>, Instant, Duration)>,
+    /// What each child has to itself, less what it holds; when that was read, and how long it took.
+    shares: Option<(HashMap<u32, i64>, Instant, Duration)>,
 }
 
 /// The cell in hand.
 struct Running {
     /// It is to be told that the cell was looked at.
     tell: bool,
+    /// There is no cell.
+    is_idle: bool,
     rules: Rules,
     began: Instant,
     state: State,
@@ -221,17 +226,32 @@ struct Running {
 
 impl Desk {
     fn serve(mut self, commands: &Receiver<Command>) {
-        let mut idle = self.running(Cell::default());
-        self.look(&mut idle);
-        while let Ok(command) = commands.recv() {
+        while let Some(command) = self.rest(commands) {
             if let Command::Begin(cell) = command {
                 let mut running = self.running(cell);
                 if self.guard(&mut running, commands) == Course::Over {
                     return;
                 }
-                // What the next cells begin with; they are over before the first look, mostly.
-                let mut idle = self.running(Cell::default());
-                self.look(&mut idle);
+            }
+        }
+    }
+
+    /// Between cells: sets the limit that the next ones begin with, which are over before the first look, mostly. Then only children can
+    /// take memory, and are looked after while they hold much. The next command; `None` when all is over.
+    fn rest(&mut self, commands: &Receiver<Command>) -> Option<Command> {
+        let mut idle = self.running(Cell::default());
+        idle.is_idle = true;
+        loop {
+            let Some(pause) = self.look(&mut idle) else {
+                return commands.recv().ok();
+            };
+            if !self.children_hold_much {
+                return commands.recv().ok();
+            }
+            match commands.recv_timeout(pause) {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
@@ -245,6 +265,7 @@ impl Desk {
             },
             began: Instant::now(),
             tell: cell.tell,
+            is_idle: false,
             state: State::default(),
             shm: shared_memory_in_use(),
         }
@@ -281,28 +302,29 @@ impl Desk {
         let mut children = self.watch.children();
         self.known
             .retain(|pid, _| children.iter().any(|(child, _)| child == pid));
-        children.retain(|(pid, _)| {
-            self.known
-                .entry(*pid)
-                .or_insert_with(Instant::now)
-                .elapsed()
-                >= INFANT
-        });
         let near = running
             .rules
             .cap
             .is_some_and(|cap| footing.held + rough(&children) > cap / 2);
-        if near && !children.is_empty() {
+        self.children_hold_much = near && !children.is_empty();
+        if self.children_hold_much {
             self.look_closer(&mut children);
+        } else {
+            let known = &mut self.known;
+            children.retain(|(pid, _)| {
+                let since = known.entry(*pid).or_insert_with(Instant::now);
+                since.elapsed() >= INFANT
+            });
         }
+        children.sort_by_key(|(_, child)| std::cmp::Reverse(child.held));
         let tick = Tick {
             at: running.began.elapsed(),
             held: self.held(running, &footing, &children),
             own: footing.held,
-            child: children
+            children: children
                 .iter()
                 .map(|(pid, child)| (*pid, child.held))
-                .max_by_key(|(_, held)| *held),
+                .collect(),
             data: footing.data,
             room: room.available,
             limit: room.limit,
@@ -311,9 +333,12 @@ impl Desk {
         };
         let left = State::left(running.rules, &tick);
         self.shared.left.store(left.max(0), Ordering::Relaxed);
-        self.write_board(running.rules, &tick);
-        for action in running.state.step(running.rules, &tick) {
-            self.act(running, action, &footing);
+        let actions = running.state.step(running.rules, &tick);
+        self.write_board(running, &tick);
+        for action in actions {
+            if !running.is_idle || matches!(action, Action::Limit(_) | Action::KillChild(..)) {
+                self.act(running, action, &footing);
+            }
         }
         Some(State::pause(running.rules, &tick))
     }
@@ -339,7 +364,10 @@ impl Desk {
             let began = Instant::now();
             let shares = children
                 .iter()
-                .map(|(pid, child)| (*pid, Watch::own_of(*pid).unwrap_or(child.held)))
+                .map(|(pid, child)| {
+                    let own = Watch::own_of(*pid).unwrap_or(child.held);
+                    (*pid, own as i64 - child.held as i64)
+                })
                 .collect();
             self.shares = Some((shares, began, began.elapsed()));
         }
@@ -347,9 +375,8 @@ impl Desk {
             return;
         };
         for (pid, child) in children {
-            child.held = shares
-                .get(pid)
-                .map_or(child.held, |own| child.held.min(*own));
+            let less = shares.get(pid).copied().unwrap_or(0).min(0);
+            child.held = child.held.saturating_sub(less.unsigned_abs());
             child.shared = child.shared.min(child.held);
         }
     }
@@ -362,11 +389,13 @@ impl Desk {
     }
 
     /// Byte 0 is the agent's; the text after it is ours.
-    fn write_board(&self, rules: Rules, tick: &Tick) {
+    fn write_board(&self, running: &Running, tick: &Tick) {
         let Some(board) = &self.board else { return };
+        let rules = running.rules;
         let text = json!({
             "cap": rules.cap,
             "held": tick.held,
+            "others": running.state.are_others_to_stop(),
             "room": tick.room,
             "limit": tick.limit,
             "left": State::left(rules, tick),
@@ -381,11 +410,11 @@ impl Desk {
         match action {
             Action::Limit(bytes) => self.limit(bytes),
             Action::Warn(why) => self.say(Event::Warned(why)),
+            Action::AskDepth => {
+                self.signal_agent(footing);
+            }
             Action::Raise(why) => {
-                let number = libc::SIGRTMAX() - MEMORY_SIGNAL;
-                // Without a handler the signal would end it.
-                if footing.catches & (1 << (number - 1)) != 0 {
-                    self.signal(number);
+                if self.signal_agent(footing) {
                     self.say(Event::Raised(why));
                 }
             }
@@ -405,6 +434,17 @@ impl Desk {
                  no interrupt reaches"
             )),
         }
+    }
+
+    /// The agent reads on the board why. False if it does not listen.
+    fn signal_agent(&self, footing: &Footing) -> bool {
+        let number = libc::SIGRTMAX() - MEMORY_SIGNAL;
+        // Without a handler the signal would end it.
+        let listens = footing.catches & (1 << (number - 1)) != 0;
+        if listens {
+            self.signal(number);
+        }
+        listens
     }
 
     fn go_on(&mut self, running: &mut Running, answer: Answer) {

@@ -17,6 +17,7 @@
 mod agent;
 mod channel;
 mod door;
+mod estate;
 mod exit;
 mod frame;
 mod line;

@@ -2,6 +2,8 @@
 
 use crate::channel::Channel;
 use crate::door::Door;
+use crate::estate;
+use crate::estate::Segments;
 use crate::exit::End;
 use crate::exit::Exit;
 use crate::frame::Frame;
@@ -79,6 +81,7 @@ pub struct Interpreter {
     faults: Faults,
     /// Byte 0 is the agent's, what follows is the guard's.
     pub(crate) board: Option<std::fs::File>,
+    pub(crate) segments: Option<Segments>,
     channel: Channel,
     door: Door,
     debug: Channel,
@@ -132,6 +135,7 @@ impl Interpreter {
             vigil: Vigil::of(Pid::from_raw(pid)),
             faults,
             board: None,
+            segments: None,
             channel: Channel::new(channel)?,
             debug: Channel::new(debug)?,
             debugs: false,
@@ -204,26 +208,17 @@ impl Interpreter {
         self.door.open_line(id, ear)
     }
 
-    /// Ends the interpreter, its group and every orphan that the session left.
-    pub fn kill(&mut self) {
-        self.signal(Signal::SIGKILL);
-        // A killed process hands its children to us, so there may be more after the first round.
-        for _ in 0..8 {
-            let orphans = children_of_this_process();
-            if orphans.is_empty() {
-                break;
-            }
-            for pid in orphans {
-                if let Err(error) = nix::sys::signal::kill(pid, Signal::SIGKILL) {
-                    tracing::debug!(%pid, %error, "orphan not killed");
-                }
-                if pid != self.pid {
-                    forget(waitpid(pid, Some(WaitPidFlag::WNOHANG)));
-                }
-            }
-            if self.exit.is_none() && children_of_this_process() == [self.pid] {
-                break;
-            }
+    /// Ends the interpreter and every process that descends from it. What else the session has left, shared memory, is put away by a
+    /// thread, which may be waited for.
+    pub fn kill(&mut self) -> Option<std::thread::JoinHandle<()>> {
+        let trackers = estate::kill_everyone(self.pid, self.exit.is_none());
+        estate::settle(trackers, self.segments.take()?)
+    }
+
+    /// The segments of shared memory that `other` has made are this one's from now on.
+    pub fn take_over_segments(&mut self, other: &mut Self) {
+        if let (Some(segments), Some(others)) = (&mut self.segments, &mut other.segments) {
+            segments.take_over(others);
         }
     }
 
@@ -467,22 +462,6 @@ async fn ended(
         peak = vigil.peak();
     }
     (child.wait().await, peak)
-}
-
-fn children_of_this_process() -> Vec<Pid> {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
-        return Vec::new();
-    };
-    tasks
-        .flatten()
-        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|children| {
-            children
-                .split_whitespace()
-                .filter_map(|pid| pid.parse().ok().map(Pid::from_raw))
-                .collect::<Vec<_>>()
-        })
-        .collect()
 }
 
 /// For results that say only that someone else was faster.

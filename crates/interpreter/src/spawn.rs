@@ -2,6 +2,7 @@
 
 use crate::agent;
 use crate::door::Door;
+use crate::estate::Segments;
 use crate::order::Interpreter;
 use crate::remains::Faults;
 use crate::remains::memory_file;
@@ -30,8 +31,10 @@ const DEBUG_FD: i32 = 6;
 const FAULTS_FD: i32 = 7;
 /// The descriptor of the file in which the guard says how much memory is left.
 const BOARD_FD: i32 = 8;
+/// The descriptor of the file in which segments of shared memory are noted.
+const SEGMENTS_FD: i32 = 9;
 /// How many descriptors are handed over.
-const INHERITED: usize = 6;
+const INHERITED: usize = 7;
 /// Room in the pipes of stdout and stderr, bytes: a burst of prints need not wait for the front.
 const PIPE_SIZE: i32 = 1 << 20;
 
@@ -75,6 +78,7 @@ impl Spec {
         let (door, their_door) = Door::new()?;
         let faults = Faults::new()?;
         let board = memory_file(c"board")?;
+        let segments = Segments::new()?;
         let (out_read, out_write) = output_pipe()?;
         let (err_read, err_write) = output_pipe()?;
 
@@ -84,6 +88,7 @@ impl Spec {
         config["debug_fd"] = DEBUG_FD.into();
         config["faults_fd"] = FAULTS_FD.into();
         config["board_fd"] = BOARD_FD.into();
+        config["segments_fd"] = SEGMENTS_FD.into();
         let bundle = agent::bundle(&config);
 
         let mut command = tokio::process::Command::new(&self.python);
@@ -104,6 +109,7 @@ impl Spec {
             (their_debug.as_raw_fd(), DEBUG_FD),
             (faults.as_fd().as_raw_fd(), FAULTS_FD),
             (board.as_raw_fd(), BOARD_FD),
+            (segments.as_fd().as_raw_fd(), SEGMENTS_FD),
         ];
         let parent = std::process::id();
         // SAFETY: only async-signal-safe calls (signal-safety(7)) run between fork and exec: prctl, getppid, _exit, fcntl, dup2.
@@ -124,6 +130,7 @@ impl Spec {
         let mut interpreter =
             Interpreter::new(child, ours, door, our_debug, faults, out_read, err_read)?;
         interpreter.board = Some(board);
+        interpreter.segments = Some(segments);
         Ok(interpreter)
     }
 }

@@ -14,6 +14,7 @@ use ledger::CellRecord;
 use ledger::Facts;
 use ledger::Status;
 use meter::Before;
+use meter::Bond;
 use meter::Reading;
 use policy::CellFlags;
 use policy::Config;
@@ -504,6 +505,7 @@ impl Kernel {
         let mut notices = std::mem::take(&mut self.notices);
         notices.extend(reply.notice.clone());
         notices.extend(cell.shares_memory.then(|| SHARED.to_owned()));
+        notices.extend(left_behind(&reading));
         let number = reply
             .envelope
             .execution_count
@@ -575,6 +577,27 @@ impl Kernel {
             Vec::new(),
         );
     }
+}
+
+/// Says which processes a cell has left that nobody looks after: workers with a living parent are no news.
+fn left_behind(reading: &Reading) -> Option<String> {
+    const NAMED: usize = 4;
+    let left = reading.host.children.iter().flat_map(|all| &all.left);
+    let loose: Vec<_> = left.filter(|one| one.bond != Bond::Worker).collect();
+    let names: Vec<_> = loose
+        .iter()
+        .take(NAMED)
+        .map(|one| format!("{} ({})", one.name, one.pid))
+        .collect();
+    let more = match loose.len() {
+        0 => return None,
+        count if count > NAMED => format!(" and {} more", count - NAMED),
+        _ => String::new(),
+    };
+    Some(format!(
+        "This cell has left running, detached from the interpreter: {}{more}. The end of the kernel ends what is left of it.",
+        names.join(", ")
+    ))
 }
 
 /// What cleanup steps gave back since the record before, bytes.

@@ -114,7 +114,9 @@ impl Kernel {
             env: setup.env.clone(),
             config,
         };
-        Interpreter::spawn(&spec).map_err(|error| error.to_string())
+        let interpreter = Interpreter::spawn(&spec).map_err(|error| error.to_string())?;
+        meter::note_interpreter(interpreter.pid());
+        Ok(interpreter)
     }
 
     pub(crate) fn adopt(&mut self, interpreter: Interpreter) {
@@ -134,7 +136,7 @@ impl Kernel {
     /// The interpreter ended. Whoever waits for it is told, and a fresh one is started.
     pub(crate) fn died(&mut self, end: End) {
         if let Some(mut dead) = self.interpreter.take() {
-            dead.kill(); // what is left of its process group
+            dead.kill(); // whoever descends from it; nobody waits for the rest
         }
         if self.ending.is_some() {
             return;
@@ -333,6 +335,10 @@ impl Kernel {
                 tracing::info!("the interpreter did not end by itself and is killed");
             }
         }
-        interpreter.kill();
+        if let Some(rest) = interpreter.kill() {
+            while !rest.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
     }
 }

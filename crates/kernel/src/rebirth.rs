@@ -141,7 +141,7 @@ impl Kernel {
 
     /// The cell is over. If a fresh interpreter is ready, and the cell did not fail after all, it takes the place of the old one.
     pub(crate) fn take_the_place(&mut self, succeeded: bool) -> bool {
-        let Some(rebirth) = self.rebirth.take().filter(|one| one.is_ready && succeeded) else {
+        let Some(mut rebirth) = self.rebirth.take().filter(|one| one.is_ready && succeeded) else {
             return false;
         };
         let why = "The interpreter was replaced by a fresh one (%hygiene rebirth).";
@@ -156,6 +156,9 @@ impl Kernel {
         self.ledger = ledger::Session::new(crate::cell::thresholds(&self.setup.config));
         self.cleanup.forget();
         self.life = Life::Ready;
+        if let Some(old) = &mut self.interpreter {
+            rebirth.fresh.take_over_segments(old);
+        }
         if let Some(old) = self.interpreter.replace(rebirth.fresh) {
             tokio::spawn(farewell(old));
         }

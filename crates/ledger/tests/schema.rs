@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ledger::{CellEnd, CellRecord, Facts, Released, Session, Status, StepDone, Thresholds};
-use meter::{Children, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample};
+use meter::{
+    Bond, Children, Gpu, GpuQuality, Host, Left, LimitSource, PeakQuality, Reading, Sample,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -66,6 +68,12 @@ fn full() -> CellRecord {
                 count: 1,
                 pss: Some(MIB),
                 delta: Some(-4096),
+                left: vec![Left {
+                    pid: 1234,
+                    name: "sleep".into(),
+                    bond: Bond::Orphan,
+                    pss: Some(MIB),
+                }],
             }),
             limit: Some(1024 * MIB),
             limit_source: Some(LimitSource::Cgroup2),

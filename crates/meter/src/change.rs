@@ -4,7 +4,7 @@ use crate::{
     gpu::Observation,
     platform::Status,
     reading::{Children, Host, PeakQuality, delta, difference},
-    worker::Family,
+    worker::{Family, Member},
 };
 
 /// What was read at the start of a cell.
@@ -71,9 +71,15 @@ pub(crate) fn children(before: Option<Family>, after: Option<Family>) -> Option<
         count: after.count,
         pss: after.pss,
         delta: before
+            .as_ref()
             .and_then(|before| before.pss)
             .zip(after.pss)
             .map(|(before, after)| difference(after, before)),
+        left: before.map_or_else(Vec::new, |before| {
+            let is_new = |member: &Member| !before.members.iter().any(|old| old.is(member));
+            let new = after.members.into_iter().filter(is_new);
+            new.map(|member| member.left).collect()
+        }),
     })
 }
 
@@ -183,7 +189,13 @@ mod tests {
 
     #[test]
     fn children_change_by_what_is_known_at_both_ends() {
-        let family = |count, pss| Some(Family { count, pss });
+        let family = |count, pss| {
+            Some(Family {
+                count,
+                pss,
+                ..Family::default()
+            })
+        };
         for (before, after, expected) in [
             (
                 family(0, Some(0)),

@@ -63,7 +63,14 @@ pub use change::Before;
 pub use meter::{Meter, Options};
 pub use platform::Kills;
 pub use reading::{
-    Children, FrameworkMemory, Gpu, GpuQuality, Host, LimitSource, PeakQuality, Reading, Sample,
+    Bond, Children, FrameworkMemory, Gpu, GpuQuality, Host, Left, LimitSource, PeakQuality,
+    Reading, Sample,
 };
 pub use usage::{Usage, VirtualMemory};
 pub use watch::{Footing, Room, Watch, shared_memory_in_use};
+
+/// Notes that this process has started the interpreter `pid`: what else becomes a child of its main thread is an orphan that an
+/// interpreter has left, and counts as a child of the interpreter.
+pub fn note_interpreter(pid: u32) {
+    platform::note_interpreter(pid);
+}

@@ -209,13 +209,16 @@ impl Meter {
     /// Asks the thread about children and GPUs, if there are any. The family is `None` where it could not be read.
     async fn observe(&mut self, moment: Moment) -> (Option<Family>, Observed) {
         let has_children = match &mut self.process {
-            Some(process) => process.has_children(),
+            Some(process) => match process.has_children() {
+                Some(false) => Some(!platform::orphans().is_empty()),
+                known => known,
+            },
             None => Some(false),
         };
         if has_children == Some(false) && self.library.is_none() {
             let none = Family {
-                count: 0,
                 pss: Some(0),
+                ..Family::default()
             };
             return (Some(none), Observed::default());
         }
@@ -244,7 +247,7 @@ impl Meter {
                 )
             });
         }
-        (Some(observed.family), observed)
+        (Some(std::mem::take(&mut observed.family)), observed)
     }
 
     fn worker(&self) -> Option<&Worker> {

@@ -74,8 +74,8 @@ pub enum LimitSource {
     Machine,
 }
 
-/// The descendants of the interpreter at the end of a cell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The descendants of the interpreter at the end of a cell, those whose parents have ended included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Children {
     /// How many are alive.
@@ -85,6 +85,34 @@ pub struct Children {
     pub pss: Option<u64>,
     /// Change of `pss`, those that came and went included.
     pub delta: Option<i64>,
+    /// Those that were not there before the cell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
+}
+
+/// A process that a cell has left running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Its number.
+    pub pid: u32,
+    /// The name of its program, cut by the system to 15 characters.
+    pub name: String,
+    /// How it belongs to the interpreter.
+    pub bond: Bond,
+    /// Its proportional set size.
+    pub pss: Option<u64>,
+}
+
+/// How a process belongs to the interpreter that it descends from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bond {
+    /// Its parent lives, and it is in the interpreter's session: a worker, mostly.
+    Worker,
+    /// It began a session of its own, or is in such a one: signals to the interpreter's group do not reach it.
+    Session,
+    /// Its parent has ended.
+    Orphan,
 }
 
 /// Memory of one GPU.
@@ -173,6 +201,7 @@ mod tests {
                 count: 2,
                 pss: None,
                 delta: None,
+                left: Vec::new(),
             }),
             ..Host::default()
         };

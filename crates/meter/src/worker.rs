@@ -20,22 +20,61 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     gpu::{Library, Observation, OpenError, Peaks},
-    platform,
+    platform::{self, Stat},
+    reading::{Bond, Left},
     usage::{self, CpuClock, Usage},
 };
 
 /// How long a caller waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So many processes are known each.
+const LISTED: usize = 256;
 /// How long the memory of children may take to read; the rest is then unknown.
 const CHILDREN_BUDGET: Duration = Duration::from_millis(250);
 
 /// The descendants of the main process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Family {
     /// How many are alive.
     pub(crate) count: u64,
     /// Their memory in bytes; `None` where reading it took too long.
     pub(crate) pss: Option<u64>,
+    /// Each of the first [`LISTED`].
+    pub(crate) members: Vec<Member>,
+}
+
+/// One of the family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// When it began, in ticks since boot.
+    started: u64,
+    pub(crate) left: Left,
+}
+
+impl Member {
+    /// Whether it is the same process.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.left.pid == other.left.pid && self.started == other.started
+    }
+
+    fn of(pid: u32, session: Option<u32>, orphans: &[u32], pss: u64) -> Option<Self> {
+        let stat = platform::stat(pid)?;
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        let bond = match stat {
+            _ if orphans.contains(&pid) => Bond::Orphan,
+            Stat { session: own, .. } if Some(own) != session => Bond::Session,
+            _ => Bond::Worker,
+        };
+        Some(Self {
+            started: stat.started,
+            left: Left {
+                pid,
+                name: name.trim_end().to_owned(),
+                bond,
+                pss: Some(pss),
+            },
+        })
+    }
 }
 
 /// What the thread saw.
@@ -208,7 +247,7 @@ impl Desk {
         let descendants = platform::descendants(self.pid);
         Observed {
             gpu: self.observe_gpu(&descendants),
-            family: family(&descendants),
+            family: family(self.pid, &descendants),
             peaks: self.peaks.clone(),
             refusal: self.refusal.take(),
         }
@@ -224,12 +263,14 @@ impl Desk {
 }
 
 /// Reads the memory of each process. One that has ended meanwhile is not counted.
-fn family(pids: &[u32]) -> Family {
+fn family(root: u32, pids: &[u32]) -> Family {
     let started = Instant::now();
     let mut family = Family {
-        count: 0,
         pss: Some(0),
+        ..Family::default()
     };
+    let session = platform::stat(root).map(|stat| stat.session);
+    let orphans = platform::orphans();
     for &pid in pids {
         if started.elapsed() > CHILDREN_BUDGET {
             family.pss = None;
@@ -242,6 +283,10 @@ fn family(pids: &[u32]) -> Family {
         if let Some(bytes) = platform::shared_out(pid) {
             family.count += 1;
             family.pss = Some(pss.saturating_add(bytes));
+            if family.members.len() < LISTED {
+                let member = Member::of(pid, session, &orphans, bytes);
+                family.members.extend(member);
+            }
         }
     }
     family
@@ -294,7 +339,7 @@ mod tests {
     #[test]
     fn processes_that_have_ended_are_not_counted() {
         let alive = std::process::id();
-        let family = family(&[u32::MAX, alive]);
+        let family = family(u32::MAX, &[u32::MAX, alive]);
         assert_eq!(family.count, 1);
         assert!(family.pss > Some(0));
     }
@@ -306,8 +351,8 @@ mod tests {
         assert_eq!(
             observed.family,
             Family {
-                count: 0,
-                pss: Some(0)
+                pss: Some(0),
+                ..Family::default()
             }
         );
         assert_eq!(observed.gpu, None);

@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import signal
+import sys
 
 _loads, _pread, _pwrite = json.loads, os.pread, os.pwrite
 
@@ -19,6 +20,10 @@ _DATA, _INFINITY = resource.RLIMIT_DATA, resource.RLIM_INFINITY
 BALLAST = 48 << 20
 ERROR_PATH = 64 << 20  # what showing an error may take beyond the limit; as in the front
 SIGNAL = signal.SIGRTMAX - 5  # as in the front
+_getframe = sys._getframe
+_FRAME = 320  # bytes that leaving one call takes, for its line in the traceback
+_FEW = 50_000  # calls; what leaving them takes is nothing to speak of
+_STACK = 16 << 20
 _DEEP = 200  # frames; a longer traceback is cut in its middle before it is formatted
 _ENDS = 20
 _CHAIN = 20
@@ -67,12 +72,14 @@ class Guard:
         self._fd = board_fd
         self._ballast = None
         self._is_released = True
+        self._is_eased = False  # for the error that is shown the limit is higher
         self._breach = None
         os.set_inheritable(board_fd, False)
         self.arm()
 
     def arm(self):
         """Maps the ballast, if there is room for it. `bytes` of zeroes are mapped and not touched."""
+        self._is_eased = False
         if self._is_released:
             self._flag(b"\0")
             try:
@@ -87,6 +94,9 @@ class Guard:
         if not self._is_released:
             self._is_released = True
             self._ballast = None
+        if self._is_eased:
+            return
+        self._is_eased = True
         try:
             soft, hard = _getrlimit(_DATA)
             if soft != _INFINITY:
@@ -116,6 +126,35 @@ class Guard:
         self._breach = MemoryError(f"the cell was stopped: {describe(self.board())}")
         return self._breach
 
+    def stop_others(self):
+        """Raises `MemoryError` in the program's threads if the front wants it: it is they who take the memory, perhaps."""
+        if not self.board().get("others"):
+            return
+        from ctypes import c_ulong, py_object, pythonapi
+
+        for thread in self._kernel.threads_of_the_program():
+            if not getattr(thread, "is_pydev_daemon_thread", False):
+                pythonapi.PyThreadState_SetAsyncExc(c_ulong(thread.ident), py_object(MemoryError))
+
+    def is_only_asked(self):
+        """Whether the signal asks for no more than to see if the cell can still leave the calls that it is in."""
+        return self.board().get("left", 0) > 0
+
+    def depth(self):
+        """The error to raise where leaving all calls may take what is left. Without memory for that, Python fails, or dies."""
+        depth = _FEW
+        try:
+            while depth * _FRAME <= self.board().get("left", 0):
+                _getframe(depth)
+                depth += depth // 4
+            _getframe(depth)
+        except ValueError:
+            return None
+        told = f"more than {depth:,} calls are open, and what is left is needed to leave them"
+        self.release()
+        self._breach = MemoryError(f"the cell was stopped: {told}; {describe(self.board())}")
+        return self._breach
+
     def take_breach(self):
         """The error that was raised and may have become something else on its way; once."""
         breach, self._breach = self._breach, None
@@ -125,7 +164,11 @@ class Guard:
 
     def concerns(self, error):
         """Whether an exception is one of memory."""
-        return is_memory_error(error)
+        if is_memory_error(error):
+            return True
+        # The stack of a thread is memory too.
+        no_thread = type(error) is RuntimeError and error.args == ("can't start new thread",)
+        return no_thread and self.board().get("left", _STACK) < _STACK
 
     def prepare(self, error, trace):
         """Before an error of memory is formatted."""
@@ -170,8 +213,6 @@ class Guard:
 
     def cut(self, error):
         """Lets go of what the frames of an error hold, which has been shown."""
-        import sys
-
         seen = 0
         while error is not None and seen < _CHAIN:
             trace = error.__traceback__

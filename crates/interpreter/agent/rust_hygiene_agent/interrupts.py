@@ -64,7 +64,13 @@ class Interrupts:
 
         The front sends it again as long as that is so, hence nothing is done where it would do harm.
         """
+        self.guard.stop_others()
         if not self.in_user_code:
+            return
+        if self.guard.is_only_asked():
+            error = self.guard.depth()
+            if error is not None:
+                raise error
             return
         in_user_code = runs_user_code(frame)
         if self._cell_task is not None and not in_user_code:

@@ -89,10 +89,10 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         return self._cleaner
 
     def threads_of_the_program(self):
-        """Names of the threads that are neither the main one nor the shell's."""
+        """The threads that are neither the main one nor the shell's."""
         ours = {threading.main_thread(), getattr(self.shell.history_manager, "save_thread", None)}
         ours.update(subshell.thread for subshell in list(self.subshells.values()))
-        return [thread.name for thread in threading.enumerate() if thread not in ours]
+        return [thread for thread in threading.enumerate() if thread not in ours]
 
     # ------------------------------------------------------------------ to the front
 

@@ -38,6 +38,7 @@ def run(config, keep_compiled):
 def _serve(config, channel, keep_compiled):
     import signal
 
+    from . import segments
     from .compat import install
     from .compiler import XCachingCompiler
     from .door import open_door
@@ -51,6 +52,7 @@ def _serve(config, channel, keep_compiled):
     kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
     signal.signal(signal.SIGINT, kernel.on_sigint)
     _watch_for_faults(config["faults_fd"])
+    segments.tell_front(config["segments_fd"])
     if config.get("guard"):
         from . import guard
 

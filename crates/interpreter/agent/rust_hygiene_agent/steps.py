@@ -112,9 +112,8 @@ class Collect:
         if gc.callbacks:
             raise Refused("the program has switched the collector off and listens to it (gc.callbacks)")
         if others := self._kernel.threads_of_the_program():
-            raise Refused(
-                f"the program has switched the collector off and runs threads ({', '.join(others[:3])})"
-            )
+            names = ", ".join(thread.name for thread in others[:3])
+            raise Refused(f"the program has switched the collector off and runs threads ({names})")
         finding = _noticed(Objects(limits.check).dead())
         if finding:
             raise Refused(f"the program has switched the collector off, and collecting would {finding}")

@@ -306,6 +306,7 @@ pub(crate) mod testing {
                 count,
                 pss: Some(pss),
                 delta: Some(delta),
+                ..meter::Children::default()
             });
             self
         }

@@ -82,6 +82,7 @@ fn a_cell_is_notable_when_memory_moved_or_should_have() {
                     count: 1,
                     pss: None,
                     delta: Some(M),
+                    ..meter::Children::default()
                 })
             }),
             quiet.clone(),

@@ -1,11 +1,14 @@
-//! Who descends from a process.
+//! Who descends from a process, and whom it has left to us.
+//!
+//! A process whose parent ends goes to the nearest ancestor that takes such orphans (`PR_SET_CHILD_SUBREAPER`, prctl(2)). We do,
+//! so nobody who descends from an interpreter gets lost, however often he forks: he is below the interpreter, or an orphan of ours.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     os::unix::fs::{DirEntryExt, FileExt},
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use super::{
@@ -106,20 +109,56 @@ fn children_files_exist() -> bool {
     *EXIST.get_or_init(|| Path::new("/proc/thread-self/children").exists())
 }
 
-/// All processes below `root`, nearest first, without `root`. Those that come or go meanwhile may be missed.
+/// Interpreters of ours: what else becomes a child of this process was left to it.
+static INTERPRETERS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Notes that a child of this process was started by it.
+pub(crate) fn note_interpreter(pid: u32) {
+    INTERPRETERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(pid);
+}
+
+/// The processes that interpreters of ours have left to us. They go to the main thread (proc(5)).
+pub(crate) fn orphans() -> Vec<u32> {
+    let own = std::process::id();
+    let Ok(text) = read(format!("/proc/self/task/{own}/children")) else {
+        return Vec::new();
+    };
+    let children = parse_children(&text);
+    let mut interpreters = INTERPRETERS.lock().unwrap_or_else(PoisonError::into_inner);
+    interpreters.retain(|pid| children.contains(pid));
+    if interpreters.is_empty() {
+        return Vec::new(); // nobody is left who could have left anyone
+    }
+    let is_orphan = |pid: &u32| !interpreters.contains(pid);
+    children.into_iter().filter(is_orphan).collect()
+}
+
+/// All processes below `root` and below what was left to us, nearest first, without `root`. Those that come or go meanwhile may
+/// be missed.
 pub(crate) fn descendants(root: u32) -> Vec<u32> {
+    let mut roots = vec![root];
+    if INTERPRETERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&root)
+    {
+        roots.extend(orphans());
+    }
     if children_files_exist() {
-        walk(root, children_of)
+        walk(&roots, children_of)
     } else {
         let parents = parents();
-        walk(root, |pid| parents.get(&pid).cloned().unwrap_or_default())
+        walk(&roots, |pid| parents.get(&pid).cloned().unwrap_or_default())
     }
 }
 
-/// Breadth first, each process once, whatever `children` says.
-fn walk(root: u32, mut children: impl FnMut(u32) -> Vec<u32>) -> Vec<u32> {
-    let mut seen = BTreeSet::from([root]);
-    let mut found = vec![root];
+/// Breadth first, each process once, whatever `children` says; the first of the roots is left out.
+fn walk(roots: &[u32], mut children: impl FnMut(u32) -> Vec<u32>) -> Vec<u32> {
+    let mut seen: BTreeSet<u32> = roots.iter().copied().collect();
+    let mut found = roots.to_vec();
     let mut next = 0;
     while let Some(&pid) = found.get(next) {
         next += 1;
@@ -196,12 +235,13 @@ mod tests {
             4 => vec![1, 2, 5],
             _ => vec![],
         };
-        assert_eq!(walk(1, tree), [2, 3, 4, 5]);
+        assert_eq!(walk(&[1], tree), [2, 3, 4, 5]);
+        assert_eq!(walk(&[4, 3], tree), [3, 1, 2, 5]);
     }
 
     #[test]
     fn a_walk_ends_in_an_endless_tree() {
-        assert_eq!(walk(0, |pid| vec![2 * pid + 1, 2 * pid + 2]).len(), MOST);
+        assert_eq!(walk(&[0], |pid| vec![2 * pid + 1, 2 * pid + 2]).len(), MOST);
     }
 
     struct Sleeper(Child);
@@ -224,7 +264,7 @@ mod tests {
         let own = std::process::id();
         let sleeper = Sleeper::start();
         let pid = sleeper.0.id();
-        assert!(walk(own, |pid| parents().remove(&pid).unwrap_or_default()).contains(&pid));
+        assert!(walk(&[own], |pid| parents().remove(&pid).unwrap_or_default()).contains(&pid));
         assert!(descendants(own).contains(&pid));
         if children_files_exist() {
             let mut lists = ChildLists::new(own);

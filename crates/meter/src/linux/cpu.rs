@@ -10,6 +10,8 @@ use super::{
 pub(crate) struct Stat {
     /// The parent's number.
     pub(crate) parent: u32,
+    /// The number of the session that it is in: its own if it leads one (setsid(2)).
+    pub(crate) session: u32,
     /// CPU time in user and kernel mode, in ticks.
     pub(crate) busy: u64,
     /// When it started, in ticks since boot: tells a process from a later one of the same number.
@@ -28,6 +30,7 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Stat> {
     let field = |of_manual: usize| number(fields.get(of_manual - 3)?);
     Some(Stat {
         parent: field(4)?.try_into().ok()?,
+        session: field(6)?.try_into().ok()?,
         busy: field(14)?.saturating_add(field(15)?),
         started: field(22)?,
     })
@@ -42,9 +45,14 @@ pub(crate) struct ProcessTimes {
     pub(crate) busy_s: f64,
 }
 
+/// What the system tells of a process; `None` once its parent has been told of its end.
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&read(format!("/proc/{pid}/stat")).ok()?)
+}
+
 /// CPU time of a process; `None` once it has ended.
 pub(crate) fn process_times(pid: u32) -> Option<ProcessTimes> {
-    let stat = parse_stat(&read(format!("/proc/{pid}/stat")).ok()?)?;
+    let stat = stat(pid)?;
     Some(ProcessTimes {
         identity: (pid, stat.started),
         busy_s: stat.busy as f64 / ticks_per_second() as f64,
@@ -99,6 +107,7 @@ mod tests {
             "S 7 8 9 0 -1 4194560 1 2 3 4 50 60 70 80 20 0 3 0 12345 1000 200 18446744073709551615";
         let expected = Some(Stat {
             parent: 7,
+            session: 9,
             busy: 110,
             started: 12345,
         });

@@ -1,6 +1,6 @@
 //! Memory of a child Python and its tree.
 
-use meter::{Children, Host, LimitSource, Meter, Options, PeakQuality, Reading};
+use meter::{Bond, Children, Host, LimitSource, Meter, Options, PeakQuality, Reading};
 
 use crate::python::Python;
 
@@ -173,6 +173,7 @@ async fn a_forked_child_counts_with_its_share_and_is_missed_when_it_ends() {
         count: 0,
         pss: Some(0),
         delta: Some(0),
+        left: Vec::new(),
     };
     assert_eq!(
         cell(&mut meter, &mut python, "pass").await.host.children,
@@ -216,6 +217,7 @@ async fn a_grandchild_counts_and_one_that_nobody_waited_for_does_not() {
         .children
         .unwrap();
     assert_eq!(family.count, 2);
+    assert!(family.left.len() == 2 && family.left.iter().all(|one| one.bond == Bond::Worker));
 
     let zombie =
         "z = os.fork()\nif not z: os._exit(0)\nos.waitid(os.P_PID, z, os.WEXITED | os.WNOWAIT)";
@@ -225,6 +227,18 @@ async fn a_grandchild_counts_and_one_that_nobody_waited_for_does_not() {
         .children
         .unwrap();
     assert_eq!(family.count, 2);
+    assert_eq!(family.left, [], "they were there before");
+
+    let own =
+        "s = os.fork()\nif not s: os.setsid(); os.write(w, b'1'); time.sleep(600)\nos.read(r, 1)";
+    let family = cell(&mut meter, &mut python, own)
+        .await
+        .host
+        .children
+        .unwrap();
+    let bonds: Vec<Bond> = family.left.iter().map(|one| one.bond).collect();
+    assert_eq!((family.count, bonds), (3, vec![Bond::Session]));
+    python.run("os.kill(s, signal.SIGKILL)"); // nobody else ends it
 }
 
 #[tokio::test]
