@@ -64,6 +64,8 @@ def _boot():
     class Finder:
         """Finds and loads the agent's modules."""
 
+        rust_hygiene = {"hash": bundle["hash"], "sources": sources}
+
         @staticmethod
         def find_spec(name, path=None, target=None):
             for place, package in (

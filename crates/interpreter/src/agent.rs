@@ -47,6 +47,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "hooks.py",
     "hygiene.py",
     "interrupts.py",
+    "isolate.py",
     "kernel.py",
     "kinds.py",
     "leftovers.py",

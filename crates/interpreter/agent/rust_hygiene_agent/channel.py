@@ -14,7 +14,7 @@ import time
 from .frames import Frames, dumps
 
 # Bound here: a cell may replace them in their modules (`time.sleep = …` is common in tests).
-_getpid, _close, _exit = os.getpid, os.close, os._exit
+_getpid, _close, _exit, _read = os.getpid, os.close, os._exit, os.read
 _ioctl, _FIONREAD = fcntl.ioctl, termios.FIONREAD
 _new_poll = select.poll
 _now, _sleep, _thread_id = time.monotonic, time.sleep, threading.get_ident
@@ -25,7 +25,7 @@ _BARRIER_S = 5.0  # only a thread that prints without pause can keep the pipes f
 class Channel(Frames):
     """Both directions of the socketpair. Any thread may send; only the main thread receives."""
 
-    def __init__(self, fd):
+    def __init__(self, fd, passed=None):
         super().__init__(fd)
         os.register_at_fork(after_in_child=self._forked)
         self._poll = select.poll()
@@ -42,6 +42,9 @@ class Channel(Frames):
         self.flushers = []
         self.lines = []  # further ways in, of subshells
         self.forked = False
+        # Where there is someone in between: from this descriptor a byte is read when an output was passed on to the front.
+        # What is printed afterwards must not come before it.
+        self._passed = passed
 
     def _forked(self):
         # A forked worker must not keep the channel open nor write to it.
@@ -52,6 +55,16 @@ class Channel(Frames):
             except OSError:
                 pass
         self._lock = threading.RLock()
+
+    def adopt(self, connected, passed):
+        """In a forked child: whoever is at the other end of this socket is the front from now on; `passed` as above."""
+        self.socket = connected
+        self._passed = passed
+        self._pending = memoryview(b"")
+        self._poll = _new_poll()
+        self._poll.register(connected.fileno(), select.POLLIN)
+        self._pid, self._main, self._busy = _getpid(), _thread_id(), 0
+        self.lines = []
 
     # ------------------------------------------------------------------ signals
 
@@ -112,6 +125,8 @@ class Channel(Frames):
     def _send(self, envelope, sections):
         self._barrier()
         self._write([dumps(envelope), *sections])
+        if self._passed is not None and envelope["op"] == "publish":
+            _read(self._passed, 1)
 
     def guarded(self, function, *arguments):
         """Calls it while no other thread sends, and no interrupt raises in this one."""

@@ -185,6 +185,9 @@ def overview(shell):
     lines = [_line(command) for command in COMMANDS.values()]
     above = [name for name, command in COMMANDS.items() if command.above and not name.endswith("=")]
     lines.append(f"Above a cell, %%{MAGIC} {' | '.join(above)} runs the cell and answers at its end.")
+    lines.append(
+        "%%isolate [NAME…] [--fresh] runs the cell below in a disposable copy, and brings the names back."
+    )
     lines.append(f"Causes of kept memory, for %{MAGIC} help: {', '.join(shell.kernel.causes)}.")
     return "\n".join(lines)
 
@@ -286,10 +289,12 @@ def install_matcher(shell):
     """Teaches the shell's completer our commands; it asks nobody else about them."""
     from IPython.core.completer import SimpleCompletion, completion_matcher
 
+    from . import isolate
+
     @completion_matcher(priority=1000, identifier=MAGIC, api_version=2)
     def match(context):
         before = context.text_until_cursor
-        found = completions(shell, before)
+        found = completions(shell, before) or isolate.completions(shell, before)
         word = "" if not before or before[-1].isspace() else before.split()[-1]
         return {
             "completions": [SimpleCompletion(text=text, type="magic") for text in found],

@@ -27,6 +27,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
     def __init__(self, channel, config):
         self.channel = channel
         self.pid = os.getpid()
+        self.given = config
         self.connection_file = config.get("connection_file", "")
         self.implementation_version = config.get("version", "")
         self.ident = config.get("ident", "")
@@ -178,6 +179,10 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
             self.cleaner.answer_survey(envelope)
         elif operation == "step":
             self.cleaner.answer_step(envelope, sections)
+        elif operation == "bring":
+            from .isolate import bring
+
+            bring(self, envelope)
         elif operation == "look":
             self._look_wanted = True
         elif operation == "exit":

@@ -14,7 +14,7 @@ def run(config, keep_compiled):
     from .channel import Channel
     from .frames import ChannelClosed
 
-    channel = Channel(config["channel_fd"])
+    channel = Channel(config["channel_fd"], config.get("passed_fd"))
     try:
         import IPython
     except ImportError as error:

@@ -19,6 +19,7 @@ from .holders import shell_names
 _ALIGNED = 64
 _PIECE = 64 << 20
 
+carried = {}  # classes and functions that came from another interpreter, as `named` tells them
 _replayed = []  # imports of interpreters before this one
 _arrays = -1  # where `_array` reads from; set while names are restored
 
@@ -39,8 +40,20 @@ def _bases():
     return Pickler, True
 
 
-def _carrier(namespace):
-    """The class of picklers for values of this namespace."""
+def named(namespace):
+    """{id: name} of the namespace's classes and functions. A copy of this interpreter that is asked for its results has them too."""
+    return {id(value): name for name, value in namespace.items() if _is_of_notebook(value)}
+
+
+def _is_of_notebook(value):
+    kind = type(value)
+    if kind is types.FunctionType:
+        return value.__module__ == "__main__"
+    return issubclass(kind, type) and type.__getattribute__(value, "__module__") == "__main__"
+
+
+def _carrier(namespace, known=()):
+    """The class of picklers for values of this namespace; those in `known` are found by their name where they go."""
     base, by_value = _bases()
 
     class Carrier(base):
@@ -58,6 +71,8 @@ def _carrier(namespace):
             if value is self._namespace:
                 return _user_namespace, ()
             kind = type(value)
+            if id(value) in known:
+                return _by_name, (known[id(value)],)
             if kind is types.ModuleType and value.__name__ in sys.modules:
                 return importlib.import_module, (value.__name__,)
             numpy = sys.modules.get("numpy")
@@ -133,9 +148,9 @@ def user_names(shell, facts):
     return [n for n in shell.user_ns if type(n) is str and n not in shells and not n.startswith("_")]
 
 
-def refusals(shell, names):
+def refusals(shell, names, known=()):
     """{name: why it cannot be carried}."""
-    carrier, found = _carrier(shell.user_ns), {}
+    carrier, found = _carrier(shell.user_ns, known), {}
     for name in names:
         if name not in shell.user_ns:
             found[name] = "there is no such name"
@@ -147,13 +162,13 @@ def refusals(shell, names):
     return found
 
 
-def carry(shell, names):
+def carry(shell, names, fds=None, known=()):
     """Writes the names' values; (file descriptors, bytes). Raises if one cannot be carried."""
-    fds = [os.memfd_create("names"), os.memfd_create("arrays")]
+    fds = fds or [os.memfd_create("names"), os.memfd_create("arrays")]
     try:
         arrays = _Arrays(fds[1])
         with open(fds[0], "wb", buffering=1 << 20, closefd=False) as file:
-            _carrier(shell.user_ns)(file, arrays).dump({name: shell.user_ns[name] for name in names})
+            _carrier(shell.user_ns, known)(file, arrays).dump({name: shell.user_ns[name] for name in names})
         return fds, os.fstat(fds[0]).st_size + arrays.size
     except BaseException:
         for fd in fds:
@@ -243,7 +258,6 @@ def payload(shell, names, fds):
 
 def restore(shell, given):
     """Puts everything back; raises if anything fails."""
-    global _arrays
     os.chdir(given["cwd"])
     sys.path[:] = given["path"]
     for name in set(os.environ) - set(given["environ"]):
@@ -257,22 +271,34 @@ def restore(shell, given):
         if statement.startswith("from __future__"):
             compile_flags(shell, statement)
     _replayed[:] = given["imports"]
-    names, arrays = (f"/proc/{given['pid']}/fd/{fd}" for fd in given["fds"])
     builtins = shell.user_ns.get("__builtins__")
+    try:
+        shell.user_ns.update(load(*(f"/proc/{given['pid']}/fd/{fd}" for fd in given["fds"])))
+    finally:
+        if builtins is not None:
+            shell.user_ns["__builtins__"] = builtins
+    carried.update(named(shell.user_ns))
+
+
+def load(names, arrays):
+    """What `carry` has written to the files of these paths."""
+    global _arrays
     _arrays = os.open(arrays, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with open(names, "rb", buffering=1 << 20) as file:
-            shell.user_ns.update(pickle.load(file))
+            return pickle.load(file)
     finally:
         os.close(_arrays)
         _arrays = -1
-        if builtins is not None:
-            shell.user_ns["__builtins__"] = builtins
 
 
 def compile_flags(shell, statement):
     """A `__future__` import holds for all later cells."""
     shell.compile(statement, "<rebirth>", "exec")
+
+
+def _by_name(name):
+    return _user_namespace()[name]
 
 
 def _user_namespace():

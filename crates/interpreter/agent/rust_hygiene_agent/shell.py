@@ -203,9 +203,10 @@ class ZMQInteractiveShell(InteractiveShell):
         """IPython's magics and ours."""
         super().init_magics()
         from .hygiene import HygieneMagics, take_out
+        from .isolate import IsolateMagics
         from .magics import KernelMagics
 
-        self.register_magics(KernelMagics, HygieneMagics)
+        self.register_magics(KernelMagics, HygieneMagics, IsolateMagics)
         self.input_transformers_cleanup.append(take_out)
         self.magics_manager.register_alias("ed", "edit")
 
