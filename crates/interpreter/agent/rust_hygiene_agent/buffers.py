@@ -40,6 +40,8 @@ def _table(mapped, children):
 class PageMap:
     """Resident bytes of address ranges of this process; every question is answered by None where Linux gives none."""
 
+    _fd = -1  # an interrupt may come before there is one
+
     def __init__(self, deadline):
         """Stop reading at `deadline` (of `clock`) and extrapolate."""
         self._deadline = deadline

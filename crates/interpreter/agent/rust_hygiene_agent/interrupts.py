@@ -131,14 +131,19 @@ def runs_user_code(frame):
     """True if what is interrupted was called by the person's code, or by something that cares for its exceptions.
 
     Anywhere else - in IPython's steps from one to the next, or in asyncio's loop - an exception would leave a lock taken, a
-    coroutine that is never awaited, or a broken loop; in a finaliser Python would print and drop it.
+    coroutine that is never awaited, or a broken loop; in a finaliser Python would print and drop it; where a shell command's child
+    is made or its end is noted, the child would be lost.
     """
     if _debugger_is_at_work(frame):
         return False
-    while frame.f_code.co_name != "__del__" and (frame := frame.f_back) is not None:
+    while not _must_come_to_its_end(frame.f_code) and (frame := frame.f_back) is not None:
         if frame.f_code in _CARE_FOR_INTERRUPTS:
             return True
     return False
+
+
+def _must_come_to_its_end(code):
+    return code.co_name == "__del__" or code.co_filename.endswith("ptyprocess.py")
 
 
 def _debugger_is_at_work(frame):

@@ -406,7 +406,9 @@ class ZMQInteractiveShell(InteractiveShell):
         before = here.interrupts
         try:
             super().system_piped(cmd)
-        except UnboundLocalError:  # of IPython, if the interrupt comes before the command runs
+        except (
+            Exception
+        ):  # what IPython and pexpect make of an interrupt that comes before or after the command runs
             if here.interrupts == before:
                 raise
         if here.interrupts != before:
