@@ -76,9 +76,8 @@ def run_module(suite, module, folder, env, python):
     tag = uuid.uuid4().hex
     results = folder / (module.replace("/", "-") + ".jsonl")
     env = {**env, "SUITES_RESULTS": str(results), "SUITES_TAG": tag}
-    plugins = ["suites_plugin", "no:cacheprovider", "no:nbval", "no:tornado"]
-    if suite.name == "nbval":
-        plugins.remove("no:nbval")
+    foreign = sorted({"nbval", "tornado", "nb_regression"} - set(suite.plugins))
+    plugins = ["suites_plugin", "no:cacheprovider", *(f"no:{name}" for name in foreign)]
     command = [python, "-m", "pytest", "-c", "suites.ini", "--rootdir", ".", "-q", "--tb=short"]
     command += [part for plugin in plugins for part in ("-p", plugin)]
     command += [f"--timeout={_TEST_SECONDS}", "--timeout-method=signal", module]

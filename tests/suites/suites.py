@@ -12,6 +12,7 @@ class Suite:
     modules: tuple  # each runs in a process of its own
     ini: dict = field(default_factory=dict)
     env: dict = field(default_factory=dict)
+    plugins: tuple = ()  # of pytest, which all others do without
     deselect: tuple = ()  # no kernel of a kernelspec is what they test
     seconds: int = 600  # for one module
     # test: why it fails with our kernel and not with ipykernel. One that no longer does is an error too. `*` at the end stands for
@@ -61,6 +62,11 @@ SUITES = [
             "tests/test_multikernelmanager.py",
             "tests/test_restarter.py",
             "tests/test_provisioning.py",
+            "tests/test_manager.py",
+            "tests/test_consoleapp.py",
+            "tests/test_kernelapp.py",
+            "tests/test_runapp.py",
+            "tests/test_transport_security.py",
         ),
         ini=_AUTO,
         exceptions={
@@ -71,7 +77,7 @@ SUITES = [
     Suite(
         "nbclient==0.11.0",
         members=("tests/",),
-        modules=("tests/test_client.py",),
+        modules=("tests/test_client.py", "tests/test_cli.py", "tests/test_util.py"),
         ini=_AUTO,
         seconds=900,
         exceptions={
@@ -89,16 +95,21 @@ SUITES = [
         members=("tests/",),
         modules=(
             "tests/test_plugin.py",
+            "tests/test_collect.py",
+            "tests/test_coverage.py",
+            "tests/test_nbdime_reporter.py",
             "tests/test_ignore.py",
             "tests/test_timeouts.py",
             "tests/test_unit_tests_in_notebooks.py",
         ),
+        plugins=("nbval",),
     ),
     Suite(
         "papermill==2.7.0",
         members=("papermill/",),
         modules=tuple(
-            f"papermill/tests/test_{name}.py" for name in ("execute", "engines", "autosave", "cli")
+            f"papermill/tests/test_{name}.py"
+            for name in ("execute", "engines", "autosave", "cli", "clientwrap", "inspect", "parameterize")
         ),
     ),
     Suite(
@@ -108,9 +119,19 @@ SUITES = [
             "tests/services/kernels/test_api.py",
             "tests/services/kernels/test_connection.py",
             "tests/services/kernels/test_cull.py",
+            "tests/services/kernels/test_events.py",
             "tests/services/kernels/test_execution_state.py",
+            "tests/services/kernels/test_restart_error.py",
+            "tests/services/kernels/test_transport_encryption.py",
+            "tests/services/kernelspecs/test_api.py",
+            "tests/services/nbconvert/test_api.py",
+            "tests/services/sessions/test_manager.py",
+            "tests/nbconvert/test_handlers.py",
             "tests/services/sessions/test_api.py",
         ),
+        exceptions={
+            "tests/services/kernels/test_transport_encryption.py::test_transport_encryption_provisions_curve_keys": "CurveZMQ is not spoken, and not advertised"
+        },
     ),
     Suite(
         "jupyter_console==6.6.3",
@@ -122,5 +143,14 @@ SUITES = [
         "nbmake==1.5.5",
         members=("tests/",),
         modules=("tests/test_nb_run.py", "tests/test_pytest_plugin.py"),
+    ),
+    Suite(
+        "pytest_notebook==0.11.0",
+        members=("tests/",),
+        modules=tuple(
+            f"tests/test_{name}.py"
+            for name in ("execution", "nb_regression", "plugin_collector", "plugin_fixture", "ipy_magic")
+        ),
+        plugins=("nb_regression",),
     ),
 ]
