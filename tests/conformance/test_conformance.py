@@ -22,16 +22,33 @@ pytestmark = [pytest.mark.ours, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def runs(request):
-    """{(probe, kernel): a future of the facts}, for the chosen tests; all begin at once, so that the slow ones overlap."""
-    wanted = [item.callspec.params for item in request.session.items if "runs" in item.fixturenames]
-    names = {parameters["name"] for parameters in wanted}
+    """{(probe, kernel or BADGE): a future of the facts}, for the chosen tests; all begin at once, so that the slow ones overlap."""
+    wanted = [item for item in request.session.items if "runs" in item.fixturenames]
+    names = {item.callspec.params["name"] for item in wanted}
+    with_badges = {item.callspec.params["name"] for item in wanted if "badges" in item.originalname}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield {
-            (name, kernel): pool.submit(run, probe, kernel)
-            for name, probe in PROBES.items()
-            if name in names
-            for kernel in (REFERENCE, KERNEL)
+            **{
+                (name, kernel): pool.submit(run, probe, kernel)
+                for name, probe in PROBES.items()
+                if name in names
+                for kernel in (REFERENCE, KERNEL)
+            },
+            **{(name, BADGE): pool.submit(run_with_badges, PROBES[name]) for name in with_badges},
         }
+
+
+def run_with_badges(probe):
+    """The facts of each cell without its badges, and how many badges there were."""
+    badges = []
+
+    def is_badge(message):
+        found = BADGE in message["content"].get("data", {})
+        badges.extend([message] * found)
+        return found
+
+    argv = ("--set", "badge=output", "--set", "min_delta=0")
+    return run(probe, KERNEL, argv=argv, drop=is_badge), len(badges)
 
 
 def complaints(name, reference, ours):
@@ -61,21 +78,13 @@ def test_the_list_speaks_of_probes_that_exist():
 
 @pytest.mark.parametrize("name", PROBES)
 def test_badges_change_nothing_but_what_they_add(name, runs):
-    badges = []
+    def differing(plain, badged):
+        facts, shown = badged
+        assert shown, "no badge was shown"
+        return {f"cell {cell}: {line}" for cell, lines in between(plain, facts).items() for line in lines}
 
-    def is_badge(message):
-        found = BADGE in message["content"].get("data", {})
-        badges.extend([message] * found)
-        return found
-
-    def added(plain):
-        argv = ("--set", "badge=output", "--set", "min_delta=0")
-        found = between(plain, run(PROBES[name], KERNEL, argv=argv, drop=is_badge))
-        return {f"cell {cell}: {line}" for cell, lines in found.items() for line in lines}
-
-    differs = added(runs[name, KERNEL].result())
+    found = differing(runs[name, KERNEL].result(), runs[name, BADGE].result())
     for _ in range(_AGAIN):
-        if differs:
-            differs &= added(run(PROBES[name], KERNEL))
-    assert not differs, "\n".join(sorted(differs))
-    assert badges, "no badge was shown"
+        if found:
+            found &= differing(run(PROBES[name], KERNEL), run_with_badges(PROBES[name]))
+    assert not found, "\n".join(sorted(found))
