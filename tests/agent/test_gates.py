@@ -16,6 +16,7 @@ def rows(shell, kind):
 
 
 BIG = "b'x' * 5_000_000"
+ASKED = "def asked(x):\n    try: x.asend(None).send(None)\n    except StopIteration: return x"
 PLACES = {
     "in a list": ("v = []", "v.append({})", "v", "list"),
     "in a dict": ("v = {{}}", "v[len(v)] = {}", "v", "dict"),
@@ -40,6 +41,8 @@ PLACES = {
          "exceptions", "traceback"),
         ("import itertools\ndef g():\n    a, b = itertools.tee([b'x' * 500_000 for _ in range(10)])\n    list(a)\n    return b", "g()",
          "suspended", "tee"),
+        (f"async def g():\n    local = {BIG}\n    yield 1\n    yield local\n{ASKED}", "asked(g())", "suspended", "async_generator"),
+        ("import numpy as np, pyarrow as pa", "pa.array(np.arange(1_000_000.0)).slice(0, 5)", "view", "arrow"),
     ],
 )  # fmt: skip
 def test_what_waits_or_lingers_is_sized_and_located(shell, place, define, make, kind, of):
@@ -67,6 +70,10 @@ CACHES = [
     ("import functools\n@functools.lru_cache(None)\ndef f(i): return b'x' * 1_000_000", "f", "lru_cache"),
     ("class C:\n    held = {}\ndef f(i): C.held[i] = b'x' * 1_000_000", "C.held", "attribute"),
     ("def f(i, held={}): held[i] = b'x' * 1_000_000", "f.__defaults__[0]", "default"),
+    ("def f(i, *, held={}): held[i] = b'x' * 1_000_000", "f.__kwdefaults__['held']", "default"),
+    ("def f(i): f.held[i] = b'x' * 1_000_000\nf.held = {}", "f.held", "attribute"),
+    ("def cached():\n    held = {}\n    def inner(i): held[i] = b'x' * 1_000_000\n    return inner\nf = cached()",
+     "f.__closure__[0].cell_contents", "closure"),
     ("import functools\nclass C:\n    @functools.lru_cache\n    def g(self, i): return b'x' * 1_000_000\nc = C(); f = c.g", "C.g", "lru_cache"),
 ]  # fmt: skip
 
@@ -78,6 +85,20 @@ def test_a_cache_is_known_by_the_function_or_class_that_it_belongs_to(shell, sou
     (row,) = rows(shell, "cache")
     assert (row["name"], row["type"], row["count"]) == (name, of, 6)
     assert row["bytes"] > 5.9 * MB
+
+
+def test_what_a_name_holds_is_not_the_cache_of_a_function_that_uses_it(shell):
+    shell.run(
+        "def using(held):\n    def inner(i): held[i] = b'x' * 1_000_000\n    return inner\nmine = {}\nf = using(mine)"
+    )
+    shell.run("for i in range(6): f(i)")
+    assert rows(shell, "cache") == []
+
+
+def test_other_names_of_what_lies_behind_a_gate_are_told(shell):
+    shell.run("import numpy as np\nv = [np.ones(1_000_000)[:5] for _ in range(3)]; last = v[-1]; x = 1")
+    (row,) = rows(shell, "view")
+    assert row["names"] == ["last"]
 
 
 HANDLERS = """
@@ -99,7 +120,27 @@ async def wait(e):
 loop = asyncio.new_event_loop(); t = loop.create_task(wait(loop.create_future()))
 loop.call_soon(loop.stop); loop.run_forever(); del t
 """
+LATER = """
+import asyncio
+def call(data): pass
+loop = asyncio.new_event_loop(); asyncio.set_event_loop(loop)
+loop.call_later(3600, call, b'x' * 9_000_000)
+"""
+HOOK = """
+import gc, functools
+def look(data, *a): pass
+gc.callbacks.append(functools.partial(look, b'x' * 9_000_000))
+"""
+GARBAGE = """
+import gc
+gc.collect(); gc.set_debug(gc.DEBUG_SAVEALL)
+c = [b'x' * 9_000_000]; c.append(c); del c
+gc.collect(); gc.set_debug(0)
+"""
 REGISTRIES = [
+    (LATER, "suspended", "call", 1),
+    (HOOK, "registry", "gc.callbacks", 1),
+    (GARBAGE, "cycle", "gc.garbage", None),
     (HANDLERS, "registry", "a.b", 3),
     (FINALIZER, "registry", "weakref.finalize", None),
     (EVENT, "registry", "post_execute", 1),
@@ -114,6 +155,19 @@ def test_what_is_registered_and_forgotten_is_sized(shell, source, kind, name, co
     assert (row["name"], row["inside"]) == (name, "")
     assert count is None or row["count"] == count
     assert row["bytes"] == pytest.approx(9 * MB, rel=0.02)
+
+
+def test_a_task_is_told_with_the_names_that_hold_it(shell):
+    shell.run(TASK.replace("; del t", "; ts = [t]; del t; other = [loop]"))
+    (row,) = rows(shell, "suspended")
+    assert row["names"] == ["ts"]
+
+
+def test_long_sources_in_the_history_are_sized(shell):
+    shell.run("x = len('" + "x" * 3_000_000 + "')")
+    (row,) = rows(shell, "script")
+    assert (row["name"], row["type"], row["count"]) == ("In", "history", 1)
+    assert row["bytes"] >= 3 * MB
 
 
 THREAD = """

@@ -102,6 +102,36 @@ def test_what_only_an_exit_function_keeps_is_found_by_its_class(shell):
     assert look(shell) == {}
 
 
+@pytest.mark.parametrize(
+    ("register", "what", "name"),
+    [
+        ("import functools\ndef save(x): pass\natexit.register(functools.partial(save, b'x' * 9_000_000));", "partial", "save"),
+        ("def late(x):\n    def write(): return x\n    return write\natexit.register(late(b'x' * 9_000_000));", "function", "write"),
+    ],
+)  # fmt: skip
+def test_what_a_function_of_atexit_holds_is_found_without_a_class(shell, register, what, name):
+    shell.run("import atexit\n" + register)
+    row = look(shell)["registry"]
+    assert (row["detail"], row["names"], row["maybe_shared"]) == (what, [name], False)
+    assert row["bytes"] == pytest.approx(9 * MB, rel=0.02)
+
+
+def test_it_is_told_that_garbage_may_be_frozen(shell):
+    assert "gc.freeze" not in [row["name"] for row in shell.probe("facts.leftovers(bool)")]
+    shell.run("c = [b'x' * 9_000_000]; c.append(c); del c; gc.freeze()")
+    assert "gc.freeze" in [row["name"] for row in shell.probe("facts.leftovers(bool)")]
+
+
+@pytest.mark.parametrize(("pinned", "what"), [(False, ""), (True, "heap")])
+def test_garbage_in_the_heap_goes_alone_unless_something_lives_above_it(shell, pinned, what):
+    shell.run("import numpy as np; warm = np.ones(2_000_000); del warm")
+    shell.run("class C: pass\nc = C(); c.me = c; c.big = [np.ones(1_000_000) for _ in range(6)]")
+    if pinned:
+        shell.run("above = np.ones(50_000)")
+    shell.run("del c")
+    assert look(shell)["cycle"]["type"] == what
+
+
 def test_it_gives_up_when_something_else_is_to_be_done(shell):
     shell.run("c = [b'x' * 9_000_000]; c.append(c); del c")
     assert shell.probe("facts.leftovers(lambda: True)") is None

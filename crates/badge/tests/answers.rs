@@ -135,7 +135,7 @@ fn findings_of_a_cell_come_with_hint_evidence_and_where_to_read_on() {
     assert_says(
         &why(&session, Which::Numbered(1)),
         &[
-            "Leak: The output history alone keeps 90.0 MiB",
+            "Leak: The output history (Out) alone keeps 90.0 MiB",
             "%xdel _1",
             "certain",
             "%hygiene help ipython_refs",

@@ -72,7 +72,7 @@ impl Run {
         let holders = facts
             .holders
             .iter()
-            .filter(|holder| holder.kind != HolderKind::Other)
+            .filter(|holder| holder.kind != HolderKind::Other && !holder.is_appended_to())
             .fold(0i64, |sum, holder| sum.saturating_add(holder.delta()));
         Self {
             delta,

@@ -68,7 +68,12 @@ pub(crate) fn split(host: &Host, facts: Option<&Facts>, notable: u64) -> Split {
             explained,
         },
         unnamed: if facts.is_some() { unnamed } else { 0 },
-        native,
+        // A name that was not reached may hold it.
+        native: if facts.is_some_and(|facts| facts.complete) {
+            native
+        } else {
+            0
+        },
     }
 }
 
@@ -102,11 +107,16 @@ fn native(facts: &Facts, unnamed: i64, named: i64) -> i64 {
 
 fn native_row(facts: &Facts, bytes: i64) -> Row {
     if facts.imported.is_empty() || bytes < 0 {
+        let owner = if facts.complete {
+            "no Python name"
+        } else {
+            "no name that was reached in time"
+        };
         return host_row(
             RowCause::Native,
-            "no Python name".into(),
+            owner.into(),
             bytes,
-            "in use of malloc and of Python's allocator".into(),
+            "in use of malloc and of Python's allocator, or mapped by C code".into(),
         );
     }
     let shown = facts.imported.len().min(LISTED);
@@ -274,7 +284,11 @@ fn cause_of(kind: HolderKind) -> Option<Cause> {
         HolderKind::Suspended => Cause::SuspendedExecution,
         HolderKind::Registry => Cause::RegistryCallback,
         HolderKind::Cycle => Cause::RefCycle,
-        HolderKind::Segments | HolderKind::Children | HolderKind::Traces | HolderKind::Other => {
+        HolderKind::Segments
+        | HolderKind::Children
+        | HolderKind::Traces
+        | HolderKind::Models
+        | HolderKind::Other => {
             return None;
         }
     })
@@ -409,6 +423,7 @@ mod tests {
                 allocator("pyarrow", (0, 0), (30 * MIB, 0)),
             ],
             imported: imported.iter().map(|name| (*name).to_owned()).collect(),
+            complete: true,
             ..Facts::default()
         };
         let shown = |facts: Facts| {
@@ -433,6 +448,16 @@ mod tests {
             20
         )));
         assert!(rows.contains(&(RowCause::Kept(Cause::PoolCache), "pyarrow".into(), -30)));
+        let (rows, _, native, _) = shown(Facts {
+            complete: false,
+            ..of(&[])
+        });
+        assert_eq!(native, 0, "a name that was not reached may hold it");
+        assert!(rows.contains(&(
+            RowCause::Native,
+            "no name that was reached in time".into(),
+            30
+        )));
         let (rows, ..) = shown(of(&["pandas", "numpy"]));
         assert!(rows.contains(&(RowCause::Imports, "pandas, numpy".into(), 30)));
     }

@@ -156,9 +156,7 @@ impl Session {
         split.ledger.rows.extend(on_gpus);
         if let Some(facts) = &tier1 {
             self.on_gpus.remember(facts);
-        }
-        if let Some(facts) = &tier1 {
-            self.growths.add(facts);
+            self.growths.add(facts, split.unnamed);
         }
         self.remember(&reading.host, &split, tier1.as_ref());
         let hash = source_hash(end.source);
@@ -313,7 +311,10 @@ impl Session {
         let learnt = self
             .open
             .values()
-            .filter(|one| ALL.get(one.detector).is_some_and(|detector| detector.late))
+            .filter(|one| {
+                ALL.get(one.detector).is_some_and(|detector| detector.late)
+                    || one.finding.cause == Cause::FrameworkState
+            })
             .fold(0u64, |sum, one| sum.saturating_add(one.finding.bytes));
         self.open
             .retain(|_, one| !(is_unexplained(&one.finding) && learnt >= one.finding.bytes / 2));
@@ -462,9 +463,17 @@ fn sort(findings: &mut [Finding]) {
         std::cmp::Reverse((
             finding.leak,
             finding.confidence > Confidence::Possible,
-            finding.bytes,
+            weight(finding),
         ))
     });
+}
+
+/// Free memory that an allocator keeps is used again: it weighs less than what is held.
+fn weight(finding: &Finding) -> u64 {
+    match finding.cause {
+        Cause::AllocatorRetention | Cause::PoolCache => finding.bytes / 3,
+        _ => finding.bytes,
+    }
 }
 
 fn variables(facts: &Facts) -> Vec<VariableChange> {

@@ -67,6 +67,7 @@ fn full() -> CellRecord {
             children: Some(Children {
                 count: 1,
                 pss: Some(MIB),
+                own: Some(MIB / 2),
                 delta: Some(-4096),
                 left: vec![Left {
                     pid: 1234,

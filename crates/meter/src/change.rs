@@ -70,6 +70,7 @@ pub(crate) fn children(before: Option<Family>, after: Option<Family>) -> Option<
     Some(Children {
         count: after.count,
         pss: after.pss,
+        own: after.own,
         delta: before
             .as_ref()
             .and_then(|before| before.pss)
@@ -193,6 +194,7 @@ mod tests {
             Some(Family {
                 count,
                 pss,
+                own: pss,
                 ..Family::default()
             })
         };

@@ -218,6 +218,7 @@ impl Meter {
         if has_children == Some(false) && self.library.is_none() {
             let none = Family {
                 pss: Some(0),
+                own: Some(0),
                 ..Family::default()
             };
             return (Some(none), Observed::default());

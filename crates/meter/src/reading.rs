@@ -83,6 +83,8 @@ pub struct Children {
     /// Their proportional set size (shared pages are divided among those that map them), or their resident size where
     /// the system does not tell.
     pub pss: Option<u64>,
+    /// What they wrote and share with nobody: the part that goes when they end.
+    pub own: Option<u64>,
     /// Change of `pss`, those that came and went included.
     pub delta: Option<i64>,
     /// Those that were not there before the cell.
@@ -200,6 +202,7 @@ mod tests {
             children: Some(Children {
                 count: 2,
                 pss: None,
+                own: None,
                 delta: None,
                 left: Vec::new(),
             }),
@@ -210,7 +213,7 @@ mod tests {
             serde_json::json!({
                 "before": null, "after": null, "delta": null, "peak": null, "peak_quality": "sampled",
                 "anon": null, "file": null, "shmem": null, "swap": null,
-                "children": {"count": 2, "pss": null, "delta": null},
+                "children": {"count": 2, "pss": null, "own": null, "delta": null},
                 "limit": null, "limit_source": "cgroup2",
             })
         );

@@ -155,7 +155,7 @@ pub(crate) fn read(pid: u32, descendants: &[u32], now_s: f64, clock: &mut CpuClo
     } else {
         // The sum of no process at all is unknown, not nothing.
         tree()
-            .filter_map(|&pid| platform::shared_out(pid))
+            .filter_map(|&pid| platform::shared_out(pid).map(|share| share.pss))
             .reduce(u64::saturating_add)
     };
     Usage {

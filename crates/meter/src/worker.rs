@@ -39,6 +39,8 @@ pub(crate) struct Family {
     pub(crate) count: u64,
     /// Their memory in bytes; `None` where reading it took too long.
     pub(crate) pss: Option<u64>,
+    /// What goes when they end; `None` where that is not known of all.
+    pub(crate) own: Option<u64>,
     /// Each of the first [`LISTED`].
     pub(crate) members: Vec<Member>,
 }
@@ -267,6 +269,7 @@ fn family(root: u32, pids: &[u32]) -> Family {
     let started = Instant::now();
     let mut family = Family {
         pss: Some(0),
+        own: Some(0),
         ..Family::default()
     };
     let session = platform::stat(root).map(|stat| stat.session);
@@ -274,17 +277,22 @@ fn family(root: u32, pids: &[u32]) -> Family {
     for &pid in pids {
         if started.elapsed() > CHILDREN_BUDGET {
             family.pss = None;
+            family.own = None;
         }
         let Some(pss) = family.pss else {
             // Only counted; that one may have ended is no longer looked at.
             family.count += 1;
             continue;
         };
-        if let Some(bytes) = platform::shared_out(pid) {
+        if let Some(share) = platform::shared_out(pid) {
             family.count += 1;
-            family.pss = Some(pss.saturating_add(bytes));
+            family.pss = Some(pss.saturating_add(share.pss));
+            family.own = family
+                .own
+                .zip(share.own)
+                .map(|(sum, own)| sum.saturating_add(own));
             if family.members.len() < LISTED {
-                let member = Member::of(pid, session, &orphans, bytes);
+                let member = Member::of(pid, session, &orphans, share.pss);
                 family.members.extend(member);
             }
         }
@@ -352,6 +360,7 @@ mod tests {
             observed.family,
             Family {
                 pss: Some(0),
+                own: Some(0),
                 ..Family::default()
             }
         );

@@ -18,10 +18,11 @@ class Allocators:
     def __init__(self):
         """Nothing was looked at."""
         self._before = {}
+        self._mapped = None  # bytes mapped beside malloc and Python's allocator; what they hold untouched counts against it
 
     def look(self, pages):
         """[{name, live, slack, live_before, slack_before}]; before is null at the first look at an allocator."""
-        heaps, areas = _regions(pages)
+        heaps, areas, mapped = _regions(pages)
         found = {}
         for name, asked in (
             ("malloc", lambda: _malloc(heaps)),
@@ -50,12 +51,27 @@ class Allocators:
                 }
             )
         self._before = found
+        beside = _beside(mapped)
+        if beside is not None:
+            before = self._mapped
+            low = min(beside, beside if before is None else before, 0)
+            row = {
+                "name": "mappings",
+                "live": beside - low,
+                "slack": 0,
+                "live_before": None,
+                "slack_before": None,
+            }
+            if before is not None:
+                row |= {"live_before": before - low, "slack_before": 0}
+            rows.append(row)
+        self._mapped = beside
         return rows
 
 
 def _regions(pages):
-    """(resident bytes of glibc's heaps, resident bytes of large anonymous areas)."""
-    heaps = areas = 0
+    """Resident bytes of (glibc's heaps, large anonymous areas, all other anonymous memory)."""
+    heaps = areas = mapped = 0
     with open("/proc/self/maps") as maps:
         for line in maps:
             words = line.split()
@@ -67,7 +83,9 @@ def _regions(pages):
                 heaps += pages.resident(start, size) or 0
             elif len(words) == 5 and size >= _POOL:
                 areas += pages.resident(start, size) or 0
-    return heaps, areas
+            elif len(words) == 5:
+                mapped += pages.resident(start, size) or 0
+    return heaps, areas, mapped
 
 
 def _malloc(heaps):
@@ -82,6 +100,14 @@ def _small_objects():
 
     used = small_objects()
     return used and (used[0], max(0, used[1] - used[0]))
+
+
+def _beside(mapped):
+    """What was mapped beside malloc and Python's allocator: thread stacks, other allocators, C code that maps by itself."""
+    from .libc import malloc_in_use, small_objects
+
+    chunks, arenas = malloc_in_use(), small_objects()
+    return mapped - chunks[1] - arenas[1] if chunks and arenas else None
 
 
 def _arrow(areas):

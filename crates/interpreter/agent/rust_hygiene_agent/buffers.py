@@ -1,4 +1,4 @@
-"""Memory that libraries hold outside Python objects: numpy, pyarrow, polars, torch, cupy and jax, each only if it is loaded.
+"""Memory that libraries hold outside Python objects: numpy, pyarrow, polars, torch and others, each only if it is loaded.
 
 A buffer is known by its address, so that ten views count once, and from 256 KiB up by its *resident* bytes: the pages of
 `numpy.zeros` that nobody wrote to cost nothing.
@@ -185,6 +185,12 @@ _CLASSES = {
     "torch": (("torch", "Tensor"), ("torch.nn.parameter", "Parameter")),
     "cupy": (("cupy", "ndarray"),),
     "jaxlib": (("jax._src.array", "ArrayImpl"),),
+    "tensorflow": (
+        ("tensorflow.python.framework.ops", "EagerTensor"),
+        ("tensorflow.python.ops.resource_variable_ops", "ResourceVariable"),
+    ),
+    "_io": (("_io", "StringIO"),),
+    "PIL": (("PIL.Image", "Image"),),
 }
 
 
@@ -218,38 +224,50 @@ def _numpy(buffers, obj, kind):
 
 
 def _arrow(buffers, obj, kind):
-    buffer, arrow_array, chunked, dictionary = (
-        attribute("pyarrow.lib", name) for name in ("Buffer", "Array", "ChunkedArray", "DictionaryArray")
-    )
+    buffer = attribute("pyarrow.lib", "Buffer")
     if derives(kind, buffer):
-        return 64 + _arrow_buffer(buffers, obj), {}, []
-    if derives(kind, arrow_array):
-        chunks = [obj]
-    elif derives(kind, chunked):
-        chunks = chunked.chunks.__get__(obj)
-    else:
-        table = attribute("pyarrow.lib", "Table")
-        tabular = table if derives(kind, table) else attribute("pyarrow.lib", "RecordBatch")
-        chunks = [
-            chunk
-            for column in tabular.columns.__get__(obj)
-            for chunk in (chunked.chunks.__get__(column) if derives(type(column), chunked) else [column])
-        ]
+        return 64 + sum(_arrow_held(buffers, root) for root in _arrow_roots([obj])), {}, []
     total = 128
-    for chunk in chunks:
-        parts = arrow_array.buffers(chunk)
-        if derives(type(chunk), dictionary):
-            parts += arrow_array.buffers(dictionary.dictionary.__get__(chunk))
-        total += 64 + sum(_arrow_buffer(buffers, part) for part in parts if part is not None)
+    for _, roots in arrow_parts(obj, kind):
+        total += 64 + sum(_arrow_held(buffers, root) for root in roots)
         if now() > buffers._deadline:
             break
     return total, {}, []
 
 
-def _arrow_buffer(buffers, buffer):
-    while buffer.parent is not None:
-        buffer = buffer.parent
-    return buffers.count(buffer.address, buffer.size, mapped=True) if buffer.is_cpu else 0
+def arrow_parts(obj, kind):
+    """[(array, the buffers that it keeps)] of an array, of a column or of a table."""
+    arrow_array, chunked, dictionary, table = (
+        attribute("pyarrow.lib", name) for name in ("Array", "ChunkedArray", "DictionaryArray", "Table")
+    )
+    if derives(kind, arrow_array):
+        columns = [obj]
+    elif derives(kind, chunked):
+        columns = chunked.chunks.__get__(obj)
+    else:
+        tabular = table if derives(kind, table) else attribute("pyarrow.lib", "RecordBatch")
+        columns = tabular.columns.__get__(obj)
+    for column in columns:
+        for chunk in chunked.chunks.__get__(column) if derives(type(column), chunked) else [column]:
+            parts = arrow_array.buffers(chunk)
+            if derives(type(chunk), dictionary):
+                parts += arrow_array.buffers(dictionary.dictionary.__get__(chunk))
+            yield chunk, _arrow_roots(parts)
+
+
+def _arrow_roots(parts):
+    """The buffers that own the memory of these, as far as it is this process's."""
+    roots = []
+    for part in parts:
+        while part is not None and part.parent is not None:
+            part = part.parent
+        if part is not None and part.is_cpu:
+            roots.append(part)
+    return roots
+
+
+def _arrow_held(buffers, root):
+    return buffers.count(root.address, root.size, mapped=True)
 
 
 # polars --------------------------------------------------------------------------------------------------------
@@ -319,6 +337,57 @@ def _jax(buffers, obj, kind):
     return 200, found, []
 
 
+# Python's own text buffer, and Pillow --------------------------------------------------------------------------
+
+
+def _text(buffers, obj, kind):
+    """A text buffer keeps what was written to it as text, and tells where it stands: after the last, if nobody has moved it."""
+    string = attribute("_io", "StringIO")
+    return (200 + string.tell(obj), {}, []) if kind is string else None
+
+
+def _image(buffers, obj, kind):
+    """A picture's pixels; those of a file that was only opened are not there yet."""
+    if not module_of(kind).startswith("PIL."):
+        return None  # a subclass may have made a property of it
+    core = object.__getattribute__(obj, "_im")
+    width, height = core.size
+    wide = 1 if core.mode in ("1", "L", "P") else 2 if core.mode.startswith("I;16") else 4
+    key = ("PIL", id(core))
+    if buffers._counted.get(key):
+        return 200, {}, gc.get_referents(obj)
+    size = buffers._counted[key] = width * height * wide
+    buffers.total += size
+    return 200 + size, {}, gc.get_referents(obj)
+
+
+# tensorflow ----------------------------------------------------------------------------------------------------
+
+
+def _tensorflow(buffers, obj, kind):
+    if kind is attribute("tensorflow.python.framework.ops", "EagerTensor"):
+        dtype = attribute("tensorflow.python.framework.dtypes", "as_dtype")(obj._datatype_enum())
+        return _of_tensor(buffers, obj, obj._num_elements() * dtype.size, obj.device)
+    own = object.__getattribute__
+    size = own(obj, "_dtype").size
+    for length in own(obj, "_shape")._dims:
+        size *= length
+    handle = own(obj, "_handle")
+    return _of_tensor(buffers, handle, size, handle.device)
+
+
+def _of_tensor(buffers, owner, size, device):
+    _, _, place = device.rpartition("device:")
+    key = ("tensorflow", id(owner))
+    if size <= 0 or buffers._counted.get(key):
+        return 200, {}, []
+    buffers._counted[key] = size
+    if place.startswith("GPU:"):
+        return 200, {place[4:]: size}, []
+    buffers.total += size
+    return 200 + size, {}, []
+
+
 _READERS = {
     "numpy": _numpy,
     "pyarrow": _arrow,
@@ -326,4 +395,7 @@ _READERS = {
     "torch": _torch,
     "cupy": _cupy,
     "jaxlib": _jax,
+    "tensorflow": _tensorflow,
+    "_io": _text,
+    "PIL": _image,
 }

@@ -13,6 +13,8 @@ from .paths import locate
 _SHARE = 0.4  # of the time left, for what is registered
 _LARGE = 1 << 20  # bytes; smaller ones are not located
 _SEARCH_S = 0.02
+_ITEMS = 1_000
+_ALWAYS = ("children", "traces", "autograd")  # however few bytes of theirs are here
 _CONTAINERS = ("list", "tuple", "set", "frozenset", "deque", "dict")
 
 
@@ -41,6 +43,13 @@ class Census:
             if reached and not whole:  # those that were not reached are taken to be like the others
                 size = size * len(found.roots) // reached
             row = _row(found.kind, found.name, found.of, size, found.count, found.detail, at_least=not whole)
+            if size >= _LARGE:
+                row["names"] = _names_of(found.roots, namespace) if found.kind == "suspended" else []
+                # What the frames of exceptions hold is worth a word.
+                failed = self.gates.accounts.get(("exceptions", "traceback", ""))
+                if failed is not None and failed.bytes > size / 2:
+                    row["detail"] = row["detail"] or "exceptions"
+            self.gates.clear()
             rows.append({**row, "gpu": walker.on_gpu})
         library, alive = registries.children()
         if alive:
@@ -48,8 +57,8 @@ class Census:
         self.gates.clear()
         return rows
 
-    def behind_gates(self, namespace, deadline):
-        """What was met within the names."""
+    def behind_gates(self, namespace, names, deadline):
+        """What was met within the user's `names`."""
         rows = []
         accounts = list(self.gates.accounts.items())
         views = [(("view", "view", root), account) for root, account in self.gates.views().items()]
@@ -61,7 +70,7 @@ class Census:
             detail = account.detail or label  # of handles: what they are
             row = _row(kind, name, account.of, account.bytes, account.count, detail, root)
             row["gpu"] = account.gpu
-            if kind != "cache" and (_size(account) >= _LARGE or kind in ("children", "traces", "autograd")):
+            if account.of != "lru_cache" and (_size(account) >= _LARGE or kind in _ALWAYS):
                 place = locate(root, namespace.get(root), account.sample, deadline)
                 if place is not None:
                     many = place.owner_kind in _CONTAINERS
@@ -69,6 +78,11 @@ class Census:
                     row["shape"] = place.owner_kind if many else ""
                     row["element"] = type_name(type(place.value))
                     row["direct"] = place.value is account.sample or _stands_for(place.value, kind)
+                if kind == "cache" and row["direct"]:  # a decorated function is not called as it was defined
+                    row["name"] = row["path"]
+                elif kind != "cache":
+                    others = (one for one in names if one != root)
+                    row["names"] = [one for one in others if id(namespace.get(one)) in account.met]
             rows.append(row)
         self.gates.clear()
         return rows
@@ -76,6 +90,25 @@ class Census:
 
 def _size(account):
     return account.bytes + sum(account.gpu.values())
+
+
+def _names_of(things, namespace):
+    """Names of the user's that hold some of the things, directly or in a container of nothing else."""
+    known = set(map(id, things))
+    found = []
+    for name, value in list(namespace.items()):
+        kind = type(value)
+        if kind is dict:
+            value, kind = list(value.values())[:_ITEMS], list
+        inside = list(value)[:_ITEMS] if kind is list or kind is tuple or kind is set else [value]
+        if (
+            inside
+            and type(name) is str
+            and not name.startswith("_")
+            and all(id(one) in known for one in inside)
+        ):
+            found.append(name)
+    return found
 
 
 def _stands_for(value, kind):

@@ -21,7 +21,9 @@ LISTED = 50  # names a list in tier 0
 REPORTED = 40  # variables and holders in tier 1
 REMEMBERED = 20_000  # sizes kept between cells
 SMALL = 4096  # bytes; smaller holders are not worth a line
+COUNTED = ("children", "traces", "models", "autograd")  # but for these, whose number counts
 _WORTH_TELLING = 1 << 20  # bytes; where memory is short
+_GREW = 1 << 18  # bytes; who grew by so much is asked for the part that did
 NOISE = 64  # bytes; shared small integers change hands all the time
 _FOR_WALKS, _FOR_ALL = (
     0.7,
@@ -50,6 +52,7 @@ class Facts:
         self._census = self._allocators = None  # what else keeps memory
         self._leftovers = None  # what nothing leads to
         self._exits = 0  # functions of `atexit` that are not the user's
+        self._frozen = 0  # objects in the permanent generation that are not the user's
         self._parts = None  # containers within objects
         self._modules = 0  # how many were loaded before the cell
         self._new = self._dropped = self._changed = ()
@@ -67,7 +70,7 @@ class Facts:
         if self._leftovers is None:
             from .leftovers import Leftovers
 
-            self._leftovers = Leftovers(self._shell, self._exits)
+            self._leftovers = Leftovers(self._shell, self._exits, self._frozen)
         return self._leftovers.look(stop)
 
     def settle(self):
@@ -76,6 +79,7 @@ class Facts:
             from .allocators import Allocators
             from .buffers import PageMap
 
+            self._frozen = gc.get_freeze_count()
             self._allocators = Allocators()
             self._allocators.look(PageMap(begin() + _FIRST_LOOK_S))
 
@@ -194,6 +198,7 @@ class Facts:
         # In the order of the namespace, so that what two names share always counts for the same one.
         names.sort(key=lambda name: self._sizes.get(name, (0, 0))[1] > SLOW and name not in self._changed)
         variables = []
+        census.gates.named = frozenset(id(namespace.get(name)) for name in names)
         for name in names:
             value = namespace.get(name)
             walked = walker.objects
@@ -221,13 +226,13 @@ class Facts:
             del self._sizes[name]
             self._on_gpu.pop(name, None)
         census.gates.root = ""
-        found += census.behind_gates(namespace, deadline)
+        found += census.behind_gates(namespace, names, deadline)
         found += self._segments()
         # From here on the walker meets only what no name of the user's reaches.
         sampled = walker.sampled
         holders = [*self._output_holders(walker, sampled), *self._traceback_holders(walker, sampled)]
         for row in found:
-            if row["bytes"] >= SMALL or row.get("gpu") or row["kind"] in ("children", "traces", "autograd"):
+            if row["bytes"] >= SMALL or row.get("gpu") or row["kind"] in COUNTED:
                 row["before"] = self._holders.get(_key(row), 0)
                 holders.append(row)
         known = {_key(row) for row in holders}
@@ -292,7 +297,7 @@ class Facts:
         else:
             before = known[0]
             change = "grown" if size >= before else "shrunk"
-        part = self._grown_part(name, value, size)
+        part = self._grown_part(name, value, size) if size - before >= _GREW else None
         if abs(size - before) < NOISE and gpu == gpu_before:
             return None
         row = _row(name, *_describe(value), size, before, change, at_least, gpu, gpu_before)

@@ -25,16 +25,18 @@ _DEEPEST = 8
 _class_dict = type.__dict__["__dict__"].__get__
 _defaults = types.FunctionType.__defaults__.__get__
 _SMALLEST_VIEW = 1 << 16  # bases below are not worth a thought
+_MET = 5_000
 _TIMES = 8  # a view that is an eighth of its base is a use of it
 
 
 class Account:
     """What was met behind the gates of one kind within one variable."""
 
-    __slots__ = ("bytes", "count", "detail", "gpu", "of", "sample")
+    __slots__ = ("bytes", "count", "detail", "gpu", "met", "of", "sample")
 
     def __init__(self, of, sample):
         self.bytes, self.count, self.of, self.sample, self.detail = 0, 0, of, sample, ""
+        self.met = {id(sample)}  # ids of what was met; the variable keeps it alive until it is asked for
         self.gpu = {}  # bytes by device
 
 
@@ -48,6 +50,7 @@ class Gates:
     def clear(self):
         """Lets go of everything."""
         self.root = ""
+        self.named = frozenset()  # ids of the values of the user's names
         self.databases = False  # SQLite's have been counted
         self.accounts = {}  # (kind, label, root) -> Account
         self._bases = {}  # address of a buffer -> _Base
@@ -72,6 +75,8 @@ class Gates:
         account.count += count
         account.detail = detail or account.detail
         add_up(account.gpu, gpu)
+        if len(account.met) < _MET:
+            account.met.add(id(sample))
 
     def enter(self, gate, walker, obj):
         """Bytes behind `obj`, all of them walked; None if it is to be walked like any other object."""
@@ -87,7 +92,7 @@ class Gates:
             self._open.pop()
             self._begun.pop()
 
-    def view(self, address, whole, held, size, sample, base=None, reference=0, gpu=None):
+    def view(self, address, whole, held, size, sample, base=None, reference=0, of="view", gpu=None):
         """A view of `size` bytes on a buffer of `whole` bytes, of which `held`, and `gpu` by device, were new to the walk.
 
         `base` is the object that owns the buffer, if the view refers to one: whoever else refers to it uses all of it.
@@ -100,11 +105,13 @@ class Gates:
             return
         found = self._bases.get(address)
         if found is None:
-            found = self._bases[address] = _Base(self.root, sample, base)
+            found = self._bases[address] = _Base(self.root, sample, base, of)
         found.bytes += held
         add_up(found.gpu, gpu or {})
         found.used += size
         found.references.add(reference or id(sample))
+        if len(found.views) < _MET:
+            found.views.add(id(sample))
 
     def views(self):
         """{variable: Account} of the buffers of which only small parts are used."""
@@ -118,25 +125,27 @@ class Gates:
                 continue
             account = held.get(base.root)
             if account is None:
-                account = held[base.root] = Account("view", base.sample)
+                account = held[base.root] = Account(base.of, base.sample)
             account.bytes += base.bytes
             add_up(account.gpu, base.gpu)
             account.count += 1
+            account.met |= base.views
         return held
 
 
 class _Base:
-    __slots__ = ("bytes", "gpu", "owner", "references", "root", "sample", "used")
+    __slots__ = ("bytes", "gpu", "of", "owner", "references", "root", "sample", "used", "views")
 
-    def __init__(self, root, sample, owner):
-        self.root, self.sample, self.owner = root, sample, owner
-        self.bytes, self.used, self.references, self.gpu = 0, 0, set(), {}
+    def __init__(self, root, sample, owner, of):
+        self.root, self.sample, self.owner, self.of = root, sample, owner, of
+        self.bytes, self.used, self.references, self.views = 0, 0, set(), set()
+        self.gpu = {}
 
 
 def _suspended(gates, walker, obj):
     size = walker.below(gc.get_referents(obj)) + 128
     name = _CODE[type(obj)].__get__(obj).co_name
-    what = "generator" if type(obj) is not types.CoroutineType else "coroutine"
+    what = type_name(type(obj))
     gates.add("suspended", what, size, what, obj, name)
     return size
 
@@ -188,6 +197,8 @@ def _class(gates, walker, obj):
     total = 1200
     for name, value in list(_class_dict(obj).items()):
         if id(type(value)) in _CACHES and type(name) is str and not name.startswith("__"):
+            if id(value) in gates.named:
+                continue  # the user has a name for it
             size = walker.below([value])
             label = f"{type_name(obj)}.{name}"
             gates.add("cache", label, size, "attribute", value, type_name(type(value)), len(value))
@@ -199,13 +210,31 @@ def _function(gates, walker, obj):
     if module_of_function(obj) != "__main__":
         return None
     total = 160
-    for i, value in enumerate(_defaults(obj) or ()):
-        if id(type(value)) in _CACHES:
+    for label, of, value, detail in _kept_by(obj):
+        if id(type(value)) in _CACHES and id(value) not in gates.named:
             size = walker.below([value])
-            label = f"{_text(obj.__name__)}.__defaults__[{i}]"
-            gates.add("cache", label, size, "default", value, type_name(type(value)), len(value))
+            gates.add("cache", label, size, of, value, detail, len(value))
             total += size
     return total + walker.below(gc.get_referents(obj))
+
+
+def _kept_by(function):
+    """(expression, kind, value, what it is called) of what a function keeps from call to call."""
+    name = _text(function.__name__)
+    for i, value in enumerate(_defaults(function) or ()):
+        yield f"{name}.__defaults__[{i}]", "default", value, type_name(type(value))
+    free = function.__code__.co_freevars
+    for i, cell in enumerate(function.__closure__ or ()):
+        for value in gc.get_referents(cell):
+            yield f"{name}.__closure__[{i}].cell_contents", "closure", value, free[i]
+    keywords = function.__kwdefaults__
+    for part in gc.get_referents(function):
+        if type(part) is dict and part is not function.__globals__:
+            for key, value in list(part.items()):
+                if part is keywords:
+                    yield f"{name}.__kwdefaults__[{key!r}]", "default", value, type_name(type(value))
+                elif type(key) is str:
+                    yield f"{name}.{key}", "attribute", value, type_name(type(value))
 
 
 def module_of_function(function):

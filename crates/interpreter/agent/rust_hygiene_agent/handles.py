@@ -3,14 +3,17 @@
 A class is known by being the library's own, never by its name alone; what is read are documented, plain attributes.
 """
 
-from .buffers import add_up
-from .kinds import attribute, module_of, no_torch_function, type_name
+from .buffers import add_up, arrow_parts
+from .kinds import attribute, derives, module_of, no_torch_function, type_name
 
 _NODES = 20_000  # of a graph
 
 
 def handle_of(kind):
     """The gate for objects of a library's class, or None."""
+    if module_of(kind).startswith("pyarrow."):
+        names = ("Array", "ChunkedArray", "RecordBatch", "Table")
+        return _arrow if any(derives(kind, attribute("pyarrow.lib", name)) for name in names) else None
     for module, name, gate in _HANDLES.get(module_of(kind).partition(".")[0], ()):
         if attribute(module, name) is kind:
             return gate
@@ -90,9 +93,30 @@ def _loader(gates, walker, obj):
     return None
 
 
+def _arrow(gates, walker, obj):
+    """A slice of an Arrow array shares the whole of its buffers."""
+    total = 128
+    for part, roots in arrow_parts(obj, type(obj)):
+        whole = sum(root.size for root in roots)
+        share = part.nbytes / whole if whole else 1.0
+        total += 64
+        for root in roots:
+            held = walker.buffers.count(root.address, root.size, mapped=True)
+            total += held
+            gates.view(root.address, root.size, held, share * root.size, obj, of="arrow")
+        if walker.is_late():
+            break
+    return total
+
+
 def _traced(gates, walker, obj):
     count = int(obj.experimental_get_tracing_count())
     gates.add("traces", "tf.function", 0, "tf.function", obj, count=count)
+    return None
+
+
+def _model(gates, walker, obj):
+    gates.add("models", "keras", 0, "keras", obj)
     return None
 
 
@@ -104,8 +128,8 @@ def _tensor(gates, walker, obj):
         storage, used, root = obj.untyped_storage(), obj.nbytes, obj.grad_fn
     gpu = found[1] if found else {}
     gates.view(storage.data_ptr(), storage.nbytes(), max(0, total - 200), used, obj, gpu=gpu)
-    if found and found[2]:
-        total += walker.below(found[2])
+    for gradient in found[2] if found else ():
+        total += _gradient(gates, walker, obj, gradient)
     add_up(walker.on_gpu, gpu)
     if root is None:
         return total if found else None
@@ -114,6 +138,23 @@ def _tensor(gates, walker, obj):
     add_up(walker.on_gpu, on_gpu)
     gates.add("autograd", "graph", kept, type_name(type(root)), obj, f"{nodes} nodes", gpu=on_gpu)
     return total + kept
+
+
+def _gradient(gates, walker, obj, gradient):
+    """Bytes of a gradient, with the graph behind it if it was made by `create_graph=True`, which leads back to the tensor."""
+    before = dict(walker.on_gpu)
+    own = walker.below([gradient])
+    with no_torch_function():
+        root = gradient.grad_fn
+    if root is None:
+        return own
+    kept, on_gpu, nodes = _graph(walker, root)
+    add_up(walker.on_gpu, on_gpu)
+    gpu = {device: size - before.get(device, 0) for device, size in walker.on_gpu.items()}
+    gates.add(
+        "autograd", "gradient", own + kept, type_name(type(root)), obj, f"gradient, {nodes} nodes", gpu=gpu
+    )
+    return own + kept
 
 
 def _graph(walker, root):
@@ -168,6 +209,10 @@ _HANDLES = {
     "tensorflow": (
         ("tensorflow.python.eager.polymorphic_function.polymorphic_function", "Function", _traced),
         ("tensorflow.python.eager.def_function", "Function", _traced),
+    ),
+    "keras": (
+        ("keras.src.models.functional", "Functional", _model),
+        ("keras.src.models.sequential", "Sequential", _model),
     ),
     "torch": (
         ("torch", "Tensor", _tensor),

@@ -6,6 +6,7 @@ other objects that nothing leads to, as the collector does it, but also through 
 """
 
 import atexit
+import functools
 import gc
 import sys
 import types
@@ -21,6 +22,9 @@ from .running import locals_of
 _STEP = 2_000  # objects at a time: about a millisecond
 _MOST = 3_000_000  # objects of a heap that is gone through
 _FEW = 200_000  # objects that nothing leads to
+_FREEZES = 100  # objects; what is frozen by accident is more
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_partial_function = functools.partial.__dict__["func"].__get__
 _PINS = 1 << 20  # bytes above in a heap: something lives there
 _PLAIN = frozenset(
     ("list", "dict", "tuple", "set", "cell", "method", "function", "frame", "traceback", "generator", "type")
@@ -38,10 +42,11 @@ class Interrupted(Exception):
 class Leftovers:
     """Looks for them in one shell's process."""
 
-    def __init__(self, shell, exits):
-        """The first `exits` functions of `atexit` are not the notebook's."""
+    def __init__(self, shell, exits, frozen):
+        """The first `exits` functions of `atexit` and `frozen` objects in the permanent generation are not the notebook's."""
         self._shell = shell
         self._exits = exits
+        self._frozen = frozen
 
     def look(self, stop, seconds=5.0):
         """Rows as of holders; None if `stop` answered with true before the end, or after so many seconds of this thread's time."""
@@ -52,28 +57,33 @@ class Leftovers:
             return None
 
     def _look(self, stop):
+        heap = _heap()  # before we take memory from it ourselves
         if len(gc.get_objects()) > _MOST:
             return []
         seen = self._reachable(stop)
         members = _unreached(seen, stop)
         lists = [members]
         try:
-            return self._rows(members, lists, seen, stop)
+            return self._rows(members, lists, seen, heap, stop)
         finally:
             # A running frame may be among the members: with the lists in its variables it would be a cycle of our own.
             for one in lists:
                 one.clear()
 
-    def _rows(self, members, lists, seen, stop):
+    def _rows(self, members, lists, seen, heap, stop):
+        frozen = gc.get_freeze_count() - self._frozen
+        rows = [_row("cycle", "gc.freeze", "frozen", 0, frozen)] if frozen > _FREEZES else []
         if not members:
-            return []
+            return rows
         dead, living, held = _split(members, stop)
         pinned = [one for one in living if registries.is_users_class(type(one))]
-        lists += dead, living, held, pinned
-        rows = [_cycles(dead, seen, stop)] if dead else []
+        callables = [one for one in held if _is_users_callable(one)]
+        lists += dead, living, held, pinned, callables
+        if dead:
+            rows.append(_cycles(dead, seen, heap, stop))
         added = atexit._ncallbacks() - self._exits  # it does not say which they are
-        if pinned and added > 0:
-            rows.append(_pinned(pinned, held, seen, added, stop))
+        if (pinned or callables) and added > 0:
+            rows.append(_at_exit(pinned, callables, seen, added, stop))
         return rows
 
     def _reachable(self, stop):
@@ -174,7 +184,7 @@ def _split(members, stop):
     )
 
 
-def _cycles(dead, seen, stop):
+def _cycles(dead, seen, heap, stop):
     """The row of the garbage."""
     walker = _walker(seen, stop)
     array = attribute("numpy", "ndarray")
@@ -182,47 +192,85 @@ def _cycles(dead, seen, stop):
     names = Counter(map(type_name, map(type, dead)))
     figures = [one for one in dead if type(one) is attribute("matplotlib.figure", "Figure")]
     theirs = [type_name(type(one)) for one in dead if registries.is_users_class(type(one))]
+    theirs = theirs or [name for one in dead if (name := _users_function(one))]
     label = "Figure" if figures else theirs[0] if theirs else _first(names)
     size = walker.below(dead)
-    in_heap = _within_heaps(walker.buffers.counted())
+    in_heap = _pinned(walker.buffers.counted(), heap, bool(figures), stop)
     what = "object array" if opaque else "heap" if in_heap > size / 2 else ""
-    row = _row("cycle", label, what, size, len(figures) or names[label])
+    row = _row("cycle", label, what, size, len(figures) or names[label] or theirs.count(label))
     return {**row, "direct": bool(figures or theirs)}
+
+
+def _users_function(one):
+    """The name of a function of the notebook's, or of one that a frame runs; '' for others."""
+    code = None
+    if type(one) is types.FunctionType and one.__module__ == "__main__":
+        code = one.__code__
+    elif type(one) is types.FrameType and one.f_globals.get("__name__") == "__main__":
+        code = one.f_code
+    return code.co_name if code is not None and code.co_name.isidentifier() else ""
 
 
 def _first(names):
     return next((name for name, _ in names.most_common() if name not in _PLAIN), "objects")
 
 
-def _within_heaps(buffers):
-    """Bytes of buffers that lie within the C allocator's heap with something above them: freed, they stay resident."""
+def _heap():
+    """(begin, where the free end begins) of the C allocator's main heap; (0, 0) if there is none."""
     from .libc import malloc_top
 
     with open("/proc/self/maps") as maps:
         parts = [line.split()[0].split("-") for line in maps if line.rstrip().endswith("[heap]")]
-    start = min((int(part[0], 16) for part in parts), default=0)
-    end = max((int(part[1], 16) for part in parts), default=0)
-    inside = [(address, size) for address, size in buffers if start <= address < end]
-    if not inside or end - malloc_top() - max(address + size for address, size in inside) < _PINS:
+    if not parts:
+        return 0, 0
+    return min(int(part[0], 16) for part in parts), max(int(part[1], 16) for part in parts) - malloc_top()
+
+
+def _pinned(buffers, heap, native, stop):
+    """Bytes of buffers that lie within the C allocator's heap with something alive above them: freed, they stay resident.
+
+    With `native` memory among the garbage, of which no address is known, only what lies far below the end counts.
+    """
+    from .libc import last_in_use
+
+    start, top = heap
+    inside = sorted((address, size) for address, size in buffers if start <= address < top)
+    if not inside:
         return 0
-    return sum(size for _, size in inside)
+    if native:
+        pin = top if top - max(address + size for address, size in inside) >= _PINS else 0
+    else:
+        pin = last_in_use(inside, top, stop)
+    return sum(size for address, size in inside if address < pin)
 
 
-def _pinned(pinned, held, seen, added, stop):
+def _at_exit(pinned, callables, seen, added, stop):
     """The row of the objects that the functions of `atexit` keep: callables that only C code refers to."""
     walker = _walker(seen, stop)
-    callables = [one for one in held if _is_users_callable(one)]
-    names = Counter(type_name(type(one)) for one in pinned)
+    size = walker.below([*pinned, *callables])
+    if pinned:
+        what, names = "class", Counter(type_name(type(one)) for one in pinned)
+    else:
+        what = type_name(type(callables[0]))
+        names = Counter(map(_name_of, callables))
     label = names.most_common(1)[0][0]
-    size = walker.below(pinned)
     row = _row("registry", "atexit", "atexit", size, names[label])
     # As many callables as exit functions were added: it is they that keep the objects, and not another C library.
-    return {**row, "names": [label], "maybe_shared": not 0 < len(callables) <= added}
+    shared = not 0 < len(callables) <= added
+    return {**row, "names": [label], "detail": what, "maybe_shared": shared}
 
 
 def _is_users_callable(one):
+    if type(one) is functools.partial:
+        return True
     function = one.__func__ if type(one) is types.MethodType else one
     return type(function) is types.FunctionType and function.__module__ == "__main__"
+
+
+def _name_of(one):
+    function = _partial_function(one) if type(one) is functools.partial else one
+    name = getattr(function, "__name__", "") if type(function) in _FUNCTIONS else type_name(type(function))
+    return name if type(name) is str else ""
 
 
 def _walker(seen, stop):

@@ -108,6 +108,55 @@ def sqlite_in_use():
     return used() if used else None
 
 
+_HEADER = (
+    16  # bytes of a chunk before what malloc answers with: the size of the one before, its own size and flags
+)
+_IN_USE = 1  # flag of the chunk that follows
+_HEADS = (0, bytes.__basicsize__ - 1)
+_SPARE = 4096  # bytes that a chunk may be longer than what was asked for
+_CHUNKS = 300_000
+_LARGE_CHUNK = 1 << 16
+
+
+def last_in_use(known, top, stop):
+    """The address of the last large chunk of glibc's main heap that is in use, from the first of the `known` buffers up to `top`, where the
+    free end begins; these buffers, sorted `(address, size)` pairs, do not count. 0 if there is none. Small ones are left out, since
+    whoever owned the buffers may own these too.
+
+    Only sizes and flags are read, within the heap's mapping. `top` is the answer where they make no sense or are too many.
+    """
+    chunk = next(filter(None, (_chunk_of(*pair) for pair in known)), None)
+    if chunk is None:
+        return top
+    last, known = 0, iter(known)
+    buffer, _ = next(known)
+    for step in range(_CHUNKS):
+        if chunk >= top:
+            return last
+        if not step & 1023 and stop():
+            return top
+        length = word_at(chunk + 8) & ~7
+        following = chunk + length
+        if length < 32 or following > top:
+            return top
+        while buffer < chunk:
+            buffer, _ = next(known, (top, 0))
+        ours = chunk <= buffer < following
+        if not ours and length >= _LARGE_CHUNK and word_at(following + 8) & _IN_USE:
+            last = chunk
+        chunk = following
+    return top
+
+
+def _chunk_of(buffer, size):
+    """Where the chunk of a buffer begins: just before it, or before the head of an object; None in an allocator of somebody's own."""
+    for head in _HEADS:
+        chunk = buffer - head - _HEADER
+        if 0 <= (word_at(chunk + 8) & ~7) - head - size <= _SPARE:
+            return chunk
+    return None
+
+
 def word_at(address):
     """The machine word at an address."""
     return _Size.from_address(address).value

@@ -1,37 +1,70 @@
-"""Which attribute of an object is the container that grew: `run.history` rather than `run`."""
+"""Which container within an object is the one that grew: `run.history` rather than `run`."""
 
 from collections import OrderedDict, defaultdict, deque
 
-from .kinds import module_of, type_name
-from .paths import attributes
+from .clock import now
+from .kinds import derives, module_of, type_name
+from .paths import steps
 
 _CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
 _LEAST = 1 << 20  # bytes of a variable that is worth the look
 _REMEMBERED = 200
+_DEEPEST, _MOST, _ITEMS = 5, 300, 64
+_SECONDS = 0.004  # for one variable
 
 
 class Parts:
-    """Remembers how long the containers in the attributes of large objects were."""
+    """Remembers how long the containers within large objects were."""
 
     def __init__(self):
         """Nothing was seen."""
-        self._lengths = {}  # name of a variable -> {attribute: length}
+        self._lengths = {}  # name of a variable -> {expression: length}
 
     def grown(self, name, value, size):
-        """(expression, class) of the one container in an attribute that is longer than at the last look, or None."""
-        if size < _LEAST or module_of(type(value)) != "__main__":
+        """(expression, class) of the one container within that is longer than at the last look, or None."""
+        if size < _LEAST or not name.isidentifier() or not _has_parts(type(value)):
             return None
         known = self._lengths.get(name)
         if known is None and len(self._lengths) >= _REMEMBERED:
             return None
-        now = {key: part for key, part in attributes(value) if id(type(part)) in _CONTAINERS}
-        self._lengths[name] = {key: len(part) for key, part in now.items()}
-        longer = [key for key, part in now.items() if known is not None and len(part) > known.get(key, 0)]
-        if len(longer) != 1 or not name.isidentifier() or not longer[0].isidentifier():
-            return None
-        return f"{name}.{longer[0]}", type_name(type(now[longer[0]]))
+        found = _containers(name, value)
+        self._lengths[name] = {text: len(part) for text, part in found.items()}
+        longer = [
+            text for text, part in found.items() if known is not None and len(part) > known.get(text, 0)
+        ]
+        return (longer[0], type_name(type(found[longer[0]]))) if len(longer) == 1 else None
 
     def forget(self, names):
         """These variables are gone."""
         for name in names:
             self._lengths.pop(name, None)
+
+
+def _has_parts(kind):
+    return derives(kind, type) or module_of(kind) not in ("builtins", "collections", "")
+
+
+def _containers(name, value):
+    """{expression: container} of what is within an object, the nearest first; the contents of long containers are not looked at."""
+    deadline = now() + _SECONDS
+    found, level, seen = {}, [(name, value)], {id(value)}
+    for _ in range(_DEEPEST):
+        following = []
+        for text, one in level:
+            if len(seen) > _MOST or now() > deadline:
+                return found
+            if id(type(one)) in _CONTAINERS:
+                found[text] = one
+                if len(one) > _ITEMS:
+                    continue
+            _, _, members = steps(one, text) or ("", "", ())
+            for expression, part in members:
+                if expression and id(part) not in seen and _is_worth_it(type(part)):
+                    seen.add(id(part))
+                    following.append((expression, part))
+        level = following
+    return found
+
+
+def _is_worth_it(kind):
+    return id(kind) in _CONTAINERS or module_of(kind) not in ("builtins", "")

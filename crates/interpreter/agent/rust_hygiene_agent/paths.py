@@ -46,11 +46,11 @@ def locate(name, root, target, deadline):
             looked += 1
             if looked > _MOST or (not looked & 63 and now() > deadline):
                 return None
-            steps = _steps(value, place.element) if typed else None
-            if steps is None:
+            found = steps(value, place.element) if typed else None
+            if found is None:
                 parts = [(part, place, False) for part in islice(gc.get_referents(value), _ITEMS)]
             else:
-                owner, kind, members = steps
+                owner, kind, members = found
                 parts = [
                     (part, Place(owner, kind, expression, part), True)
                     if expression
@@ -65,7 +65,7 @@ def locate(name, root, target, deadline):
     return None
 
 
-def _steps(value, text):
+def steps(value, text):
     """(owner, its class's name, [(expression, part)]) of a value that can be stepped into; None for others."""
     kind = type(value)
     if kind is list or kind is tuple:
@@ -102,11 +102,12 @@ def _of_function(function, text):
             yield f"{text}.__closure__[{i}].cell_contents", part
     for i, part in enumerate(types.FunctionType.__defaults__.__get__(function) or ()):
         yield f"{text}.__defaults__[{i}]", part
+    keywords = function.__kwdefaults__
     for part in gc.get_referents(function):
         if type(part) is dict and part is not function.__globals__:
             for key, inner in part.items():
                 if type(key) is str:
-                    yield f"{text}.{key}", inner
+                    yield (f"{text}.__kwdefaults__[{key!r}]" if part is keywords else f"{text}.{key}"), inner
 
 
 def attributes(value):

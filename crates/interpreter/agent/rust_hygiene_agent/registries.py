@@ -3,6 +3,7 @@
 Each answer is a `Registered`: who keeps it, the roots of what is kept, and how many there are.
 """
 
+import functools
 import sys
 import types
 from itertools import chain
@@ -11,6 +12,8 @@ from . import own_modules
 from .kinds import attribute, derives, module_of, type_name
 from .paths import attributes
 
+_LONG_SOURCE = 1 << 16  # characters of a cell
+_UIDS = "object_name_uids"
 _OPTIMIZED = 1  # CO_OPTIMIZED: a function, not a class body or a module
 
 
@@ -94,6 +97,78 @@ def _is_users(function):
     return type(function) is not types.FunctionType or function.__module__ == "__main__"
 
 
+def hooks():
+    """Functions that the interpreter calls on its own account, as far as they are the notebook's."""
+    called = attribute("gc", "callbacks")
+    lists = [("gc.callbacks", called if type(called) is list else [])]
+    for module, name in (("sys", "excepthook"), ("sys", "unraisablehook"), ("threading", "excepthook")):
+        lists.append((f"{module}.{name}", [attribute(module, name)]))
+    for name, functions in lists:
+        theirs = [function for function in functions if _is_notebooks(function)]
+        if theirs:
+            yield Registered("registry", name, "hooks", theirs)
+
+
+def _is_notebooks(function):
+    """Whether a callable was made in the notebook, or does what something of the notebook's does."""
+    kind = type(function)
+    if kind is functools.partial:
+        return _is_notebooks(_partial_function(function))
+    if kind is types.MethodType:
+        return _is_notebooks(function.__func__) or is_users_class(type(function.__self__))
+    return (function.__module__ == "__main__") if kind is types.FunctionType else is_users_class(kind)
+
+
+_partial_function = functools.partial.__dict__["func"].__get__
+
+
+def garbage():
+    """What the collector found and put aside."""
+    found = attribute("gc", "garbage")
+    return [Registered("cycle", "gc.garbage", "garbage", list(found))] if found else []
+
+
+def scheduled():
+    """What the event loop will call at a later time."""
+    local = _plain(attribute("asyncio.events", "_event_loop_policy"), "_local")
+    handles = _plain(getattr(local, "_loop", None), "_scheduled")
+    kind = attribute("asyncio.events", "TimerHandle")
+    found = {}
+    for handle in list(handles) if type(handles) is list else ():
+        if type(handle) is not kind or handle._callback is None:
+            continue
+        function, name = handle._callback, _name_of(handle._callback)
+        if type(function) is types.MethodType:
+            function = function.__func__
+        if "rust_hygiene_agent" not in (getattr(function, "__module__", None) or ""):
+            found.setdefault(name or "call_later", []).append(handle)
+    return [Registered("suspended", name, "handle", handles) for name, handles in found.items()]
+
+
+def history(shell):
+    """The sources of cells with much text in them, which the shell keeps twice, and for tracebacks once more."""
+    manager = shell.history_manager
+    cells = sum(type(text) is str and len(text) > _LONG_SOURCE for text in manager.input_hist_raw)
+    if not cells:
+        return []
+    texts = [
+        text for text in (*manager.input_hist_parsed, *manager.input_hist_raw) if len(text) > _LONG_SOURCE
+    ]
+    for entry in list((attribute("linecache", "cache") or {}).values()):
+        if type(entry) is tuple and len(entry) > 2 and type(entry[2]) is list:
+            texts += [line for line in entry[2] if type(line) is str and len(line) > _LONG_SOURCE]
+    return [Registered("script", "In", "history", texts, cells)]
+
+
+def models():
+    """How many models Keras has built; there is nothing to see of them later."""
+    made = getattr(attribute("keras.src.backend.common.global_state", "GLOBAL_STATE_TRACKER"), _UIDS, None)
+    if not derives(type(made), dict):
+        return []
+    count = sum(dict.get(made, name, 0) for name in ("functional", "sequential"))
+    return [Registered("traces", "keras", "models", [], count)] if count else []
+
+
 def tasks():
     """Tasks of asyncio that wait."""
     kind = attribute("asyncio.tasks", "Task")
@@ -174,8 +249,9 @@ def of_modules(shell):
 def everything(shell):
     """All of them."""
     found = []
-    looks = (figures, widgets, handlers, finalizers, lambda: shell_events(shell), tasks, threads)
-    for look in (*looks, lambda: of_modules(shell)):
+    looks = (figures, widgets, handlers, finalizers, hooks, garbage, tasks, scheduled, threads, models)
+    of_shell = (shell_events, history, of_modules)
+    for look in (*looks, *(functools.partial(look, shell) for look in of_shell)):
         try:
             found += look()
         except Exception:  # noqa: BLE001 - another version's layout: this registry is not looked at

@@ -17,7 +17,7 @@
 //!
 //! **Step.** None: after detaching, `backward()` no longer works.
 
-use super::kept::{Told, each_of, place, replaced};
+use super::kept::{Told, each, each_of, place, replaced};
 use super::{Evidence, Verdict};
 use crate::facts::{Holder, HolderKind};
 use crate::record::{Cause, CulpritKind};
@@ -33,18 +33,44 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         |holder| {
             Some(Told {
                 kind: CulpritKind::Variable,
-                message: format!(
-                    "`{}` keeps tensors with a grad_fn: the autograd graph behind them ({}) holds {} of activations. Keep \
+                message: if is_gradient(holder) {
+                    format!(
+                        "The gradients of `{}` keep the autograd graph by which they were made ({}), with {} of activations, in a \
+                         cycle: backward(create_graph=True) does that; torch.autograd.grad does not.",
+                        place(holder),
+                        holder.detail,
+                        human(holder.bytes)
+                    )
+                } else {
+                    format!(
+                        "`{}` keeps tensors with a grad_fn: the autograd graph behind them ({}) holds {} of activations. Keep \
                      loss.item(), or .detach() what is kept, or compute it under torch.no_grad().",
-                    place(holder),
-                    holder.detail,
-                    human(holder.bytes)
-                ),
-                hint: hint(evidence, holder),
+                        place(holder),
+                        holder.detail,
+                        human(holder.bytes)
+                    )
+                },
+                hint: if is_gradient(holder) {
+                    without_gradient(holder)
+                } else {
+                    hint(evidence, holder)
+                },
                 step: None,
             })
         },
     )
+}
+
+fn is_gradient(holder: &Holder) -> bool {
+    holder.detail.starts_with("gradient")
+}
+
+fn without_gradient(holder: &Holder) -> String {
+    if holder.direct && (holder.shape.is_empty() || holder.path == holder.inside) {
+        each(holder, "setattr({}, \"grad\", None)")
+    } else {
+        format!("{}.zero_grad(set_to_none=True)", holder.inside)
+    }
 }
 
 /// Two names may keep parts of one graph, which is counted once: it goes only if both let go of it.

@@ -1,7 +1,8 @@
 //! `cache_growth`: a cache of a function or class that has no bound.
 //!
 //! **When it fires.** A `functools.lru_cache` without a bound, or far from it, whose entries are hardly ever asked for again; a container
-//! in a default argument; a container in an attribute of a class that grows from cell to cell or is called a cache. 10 MiB or more.
+//! in a default argument; a container in a closure, or in an attribute of a class or function, that grows from cell to cell or is called
+//! a cache. 10 MiB or more.
 //!
 //! **Why it matters.** What is keyed by a value that never comes again is kept for nothing. On a method, `lru_cache` keeps every
 //! `self` as well.
@@ -24,7 +25,6 @@ use crate::size::human;
 
 const ENTRIES: u64 = 3;
 const MODULE_GROWTHS: u32 = 3;
-const WORDS: [&str; 6] = ["cache", "memo", "seen", "store", "history", "registry"];
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
     each_of(evidence, Cause::CacheGrowth, HolderKind::Cache, |holder| {
@@ -51,8 +51,8 @@ fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
         "default" => true,
         "module" => evidence.growth.of(holder) >= MODULE_GROWTHS, // it may be filled on purpose, and by its own rules
         _ => {
-            let attribute = holder.name.rsplit('.').next().unwrap_or("").to_lowercase();
-            evidence.growth.of(holder) >= 2 || WORDS.iter().any(|word| attribute.contains(word))
+            !holder.is_appended_to()
+                && (evidence.growth.of(holder) >= 2 || holder.is_called_a_cache())
         }
     }
 }
@@ -60,6 +60,10 @@ fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
 fn told(holder: &Holder) -> Told {
     let (what, hint) = match holder.type_name.as_str() {
         "lru_cache" => ("The lru_cache of", format!("{}.cache_clear()", holder.name)),
+        "closure" => (
+            "The cache in the closure of a function,",
+            format!("{}.clear()", holder.name),
+        ),
         "default" => ("The default argument", format!("{}.clear()", holder.name)),
         "module" => {
             let module = holder

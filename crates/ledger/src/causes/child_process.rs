@@ -1,6 +1,6 @@
 //! `child_process`: workers of a pool live on after the work is done.
 //!
-//! **When it fires.** Child processes hold 10 MiB or more (proportional set size), they grew in this cell, and a pool or at least two
+//! **When it fires.** Child processes hold 10 MiB or more that they share with nobody, they grew in this cell, and a pool or at least two
 //! processes of this notebook's are known to own them.
 //!
 //! **Why it matters.** Each worker has its imports and data. A `Pool` that is not closed lives as long as the kernel.
@@ -25,7 +25,8 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
     let (Some(facts), Some(children)) = (evidence.facts, &evidence.host.children) else {
         return Verdict::Unknown;
     };
-    let bytes = children.pss.unwrap_or(0);
+    // Pages that they share with one another or with the interpreter stay when they end.
+    let bytes = children.own.or(children.pss).unwrap_or(0);
     if children.count == 0 || bytes < evidence.thresholds.min_held {
         return Verdict::Gone;
     }
@@ -88,7 +89,7 @@ fn advice(owner: &Holder) -> (&'static str, String) {
         ),
         "DataLoader" => (
             "the workers of a DataLoader with persistent_workers=True live as long as it does.",
-            dropped(&owner.inside),
+            dropped(owner),
         ),
         "joblib" => (
             "idle loky workers wait for more work, with all that they have imported.",
@@ -97,7 +98,7 @@ fn advice(owner: &Holder) -> (&'static str, String) {
         ),
         _ => (
             "close the pool, or terminate() and join() them.",
-            "import multiprocessing; [(_p.terminate(), _p.join()) for _p in multiprocessing.active_children()];"
+            "import multiprocessing; [(_p.terminate(), _p.join()) for _p in multiprocessing.active_children()].clear()"
                 .to_owned(),
         ),
     }

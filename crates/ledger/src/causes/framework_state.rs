@@ -1,12 +1,12 @@
 //! `framework_state`: a framework keeps compiled or traced state for each thing that it was asked to do.
 //!
-//! **When it fires.** A compiled function has been traced many times, or many functions were registered with the framework, in a cell
-//! that left 10 MiB or more that no name explains.
+//! **When it fires.** A compiled function has been traced many times, or several Keras models were built, in cells that left 10 MiB or
+//! more that no name explains.
 //!
 //! **Why it matters.** TensorFlow keeps one graph for each Python value that a `tf.function` was called with, and each Keras model that
 //! is fitted registers functions that are never given back.
 //!
-//! **How it is detected.** The framework's own counts: traces of functions within variables, and functions that its context knows.
+//! **How it is detected.** The framework's own counts: traces of functions within variables, and the models that Keras has given a name.
 //!
 //! **Example.** `step(x, 0.001 * i)` with a Python float; `keras.Model(…).fit(…)` in a loop of trials
 //!
@@ -21,52 +21,69 @@
 
 use super::kept::{Told, dropped, finding, settled};
 use super::{Evidence, Verdict};
-use crate::facts::{Holder, HolderKind};
+use crate::facts::{Facts, Holder, HolderKind};
 use crate::record::{Cause, CulpritKind};
 use crate::size::human;
 
 const TRACES: u64 = 5;
-const FUNCTIONS: u64 = 12;
+const MODELS: u64 = 3;
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
     let Some(facts) = evidence.facts else {
         return Verdict::Unknown;
     };
-    let bytes = u64::try_from(evidence.unnamed).unwrap_or(0);
     let traced = facts
         .holders
         .iter()
-        .filter(|holder| holder.kind == HolderKind::Traces && holder.count > most(holder))
-        .max_by_key(|holder| (!holder.inside.is_empty(), holder.count));
+        .filter(|holder| holder.kind == HolderKind::Traces)
+        .map(|holder| (holder, evidence.growth.traces_of(holder)))
+        .filter(|(holder, traces)| {
+            traces.later >= normal(holder).saturating_add(kept(facts, holder))
+        })
+        .max_by_key(|(holder, traces)| (traces.bytes, holder.count));
     match traced {
-        Some(holder) if bytes >= evidence.thresholds.min_held => {
-            let told = told(holder, bytes);
-            Verdict::Holds(vec![finding(Cause::FrameworkState, holder, bytes, told)])
+        Some((holder, traces)) if traces.bytes >= evidence.thresholds.min_held => {
+            let told = told(holder, traces.later, traces.bytes);
+            Verdict::Holds(vec![finding(
+                Cause::FrameworkState,
+                holder,
+                traces.bytes,
+                told,
+            )])
         }
         Some(_) => Verdict::Unknown,
         None => settled(facts.complete, vec![]),
     }
 }
 
-/// How many are the normal cost.
-fn most(holder: &Holder) -> u64 {
+/// How many of the models the notebook keeps itself: these are meant to be there.
+fn kept(facts: &Facts, holder: &Holder) -> u64 {
+    facts
+        .holders
+        .iter()
+        .filter(|one| one.kind == HolderKind::Models && one.type_name == holder.name)
+        .fold(0u64, |sum, one| sum.saturating_add(one.count))
+}
+
+/// So many after the first are more than the normal cost.
+fn normal(holder: &Holder) -> u64 {
     if holder.inside.is_empty() {
-        FUNCTIONS
+        MODELS
     } else {
         TRACES
     }
 }
 
-fn told(holder: &Holder, bytes: u64) -> Told {
+fn told(holder: &Holder, later: u64, bytes: u64) -> Told {
     let held = human(bytes);
     if holder.inside.is_empty() {
         return Told {
             kind: CulpritKind::Library,
             message: format!(
-                "This cell left {} more functions with {}, and about {held} with them: each new model that is fitted or called keeps \
-                 its own. Build the models once and reset their weights, or run each trial in a subprocess; clear_session() gives \
-                 little back.",
-                holder.count, holder.name
+                "{later} more {} models were built, and about {held} that no name explains came with them: each new model that is fitted \
+                 or called leaves state with the framework. Build the model once and reset its weights, or run each trial in a \
+                 subprocess; clear_session() gives little back.",
+                holder.name
             ),
             hint: format!(
                 "# build the {} model once and reuse it (reset its weights), or run each trial in a subprocess",
@@ -84,7 +101,7 @@ fn told(holder: &Holder, bytes: u64) -> Told {
         ),
         hint: format!(
             "{}; import gc, ctypes; gc.collect(); ctypes.CDLL(None).malloc_trim(0);",
-            dropped(&holder.inside)
+            dropped(holder)
         ),
         step: None,
     }
@@ -95,7 +112,7 @@ mod tests {
     use super::super::testing::{Case, MIB, finding, holder, inside, is_gone, is_unknown};
     use super::*;
 
-    fn traced(count: u64) -> Case {
+    fn traced(count: u64, unnamed: u64) -> Case {
         let mut held = inside(
             HolderKind::Traces,
             "step",
@@ -103,26 +120,41 @@ mod tests {
             ("step", "", "Function", true),
         );
         held.count = count;
-        Case::of(vec![held])
+        Case::of(vec![held]).unnamed(unnamed as i64).grown(1)
     }
 
     #[test]
     fn many_traces_with_memory_that_nothing_explains_are_found() {
-        let found = finding(traced(61).unnamed(60 * MIB as i64).judge(detect));
+        let found = finding(traced(61, 60 * MIB).judge(detect));
         assert_eq!(
             (found.culprit.name.as_str(), found.bytes),
             ("step", 60 * MIB)
         );
         assert!(found.hint.starts_with("del step;"));
-        assert!(is_unknown(traced(61).judge(detect)));
-        assert!(is_gone(traced(2).unnamed(60 * MIB as i64).judge(detect)));
+        assert!(is_unknown(traced(61, 0).judge(detect)));
+        assert!(is_gone(traced(2, 60 * MIB).judge(detect)));
     }
 
     #[test]
-    fn functions_that_the_framework_keeps_are_told_with_a_remark() {
-        let mut held = holder(HolderKind::Traces, "keras", &[], 0);
-        held.count = 30;
-        let found = finding(Case::of(vec![held]).unnamed(60 * MIB as i64).judge(detect));
-        assert!(found.hint.starts_with("# build the keras model once"));
+    fn models_that_nobody_keeps_are_told_with_a_remark_and_others_not_at_all() {
+        let built = |kept: u64| {
+            let mut made = holder(HolderKind::Traces, "keras", &[], 0);
+            made.count = 9;
+            let mut named = inside(
+                HolderKind::Models,
+                "models",
+                0,
+                ("models", "list", "", true),
+            );
+            (named.type_name, named.count) = ("keras".into(), kept);
+            let case = Case::of(vec![made, named]);
+            case.unnamed(60 * MIB as i64).grown(1).judge(detect)
+        };
+        assert!(
+            finding(built(1))
+                .hint
+                .starts_with("# build the keras model once")
+        );
+        assert!(is_gone(built(8)));
     }
 }

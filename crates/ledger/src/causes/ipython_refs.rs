@@ -28,6 +28,11 @@ use crate::facts::{Holder, HolderKind};
 use crate::record::{Cause, Confidence, Culprit, CulpritKind, Finding};
 use crate::size::human;
 
+/// The magic leaves the hidden names and what tracebacks read; the texts lie in the heap.
+const SOURCES: &str = "get_ipython().run_line_magic(\"reset\", \"-f in\"); get_ipython().history_manager.writeout_cache(); \
+    get_ipython().user_ns_hidden.update({_k: \"\" for _k in get_ipython().user_ns_hidden if _k.startswith(\"_i\")}); \
+    import linecache, gc, ctypes; [linecache.cache.pop(_k) for _k, _v in list(linecache.cache.items()) if len(_v) > 2 and \
+    sum(map(len, _v[2])) > 65536].clear(); gc.collect(); ctypes.CDLL(None).malloc_trim(0);";
 const STEP: &str = "clear_out";
 const MOST_IN_HINT: usize = 24;
 const ENOUGH: f64 = 0.95;
@@ -49,13 +54,25 @@ fn scripts(evidence: &Evidence) -> Verdict {
     each_of(evidence, Cause::IpythonRefs, HolderKind::Script, |holder| {
         Some(Told {
             kind: CulpritKind::Holder,
-            message: format!(
-                "The namespace of `%run {}` keeps {} that no variable holds: IPython keeps the module of each script, also when its \
+            message: if holder.type_name == "history" {
+                format!(
+                    "The input history (In, _i, _ih) keeps {} in the sources of {} cells: read large data from a file rather than \
+                     from a cell's text.",
+                    human(holder.bytes),
+                    holder.count
+                )
+            } else {
+                format!(
+                    "The namespace of `%run {}` keeps {} that no variable holds: IPython keeps the module of each script, also when its \
                  variables are deleted.",
-                holder.name,
-                human(holder.bytes)
-            ),
-            hint: "get_ipython().clear_main_mod_cache()".into(),
+                    holder.name,
+                    human(holder.bytes)
+                )
+            },
+            hint: match holder.type_name.as_str() {
+                "history" => SOURCES.into(),
+                _ => "get_ipython().clear_main_mod_cache()".into(),
+            },
             step: None,
         })
     })
@@ -94,14 +111,14 @@ fn output(evidence: &Evidence) -> Verdict {
                 format!(" {}", only.detail)
             };
             format!(
-                "The output history alone keeps {}: {} is a {}{shape}",
+                "The output history (Out) alone keeps {}: {} is a {}{shape}",
                 human(bytes),
                 only.name,
                 only.type_name
             )
         }
         many => format!(
-            "The output history alone keeps {} in {} results",
+            "The output history (Out) alone keeps {} in {} results",
             human(bytes),
             many.len()
         ),

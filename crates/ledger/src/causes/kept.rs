@@ -63,11 +63,11 @@ pub(super) fn finding(cause: Cause, holder: &Holder, bytes: u64, told: Told) -> 
 }
 
 /// A line that calls something of each thing that a variable keeps, `{}` standing for the thing; where that cannot be typed, the
-/// variable is dropped.
+/// variable is dropped. The list of what the calls gave is emptied: else it would be the cell's result, and kept by the shell.
 pub(super) fn each(holder: &Holder, call: &str) -> String {
     let path = &holder.path;
     let values = match holder.shape.as_str() {
-        _ if !holder.direct => return dropped(&holder.inside),
+        _ if !holder.direct => return dropped(holder),
         "" => return of_all(holder, call).unwrap_or_else(|| call.replace("{}", path)),
         "dict" => format!("{path}.values()"),
         _ => path.clone(),
@@ -78,7 +78,7 @@ pub(super) fn each(holder: &Holder, call: &str) -> String {
         format!("type(_x).__name__ == {:?}", holder.element)
     };
     format!(
-        "[{} for _x in {values} if {same}];",
+        "[{} for _x in {values} if {same}].clear()",
         call.replace("{}", "_x")
     )
 }
@@ -92,20 +92,30 @@ fn of_all(holder: &Holder, call: &str) -> Option<String> {
     }
     Some(format!(
         "[{} for _x in ({container}.values() if isinstance({container}, dict) else {container}) if getattr(_x, {attribute:?}, None) \
-         is not None];",
+         is not None].clear()",
         call.replace("{}", &format!("_x.{attribute}"))
     ))
 }
 
-/// A line that replaces each thing that a variable keeps by what `value` makes of it.
+/// A line that replaces each thing that a variable keeps by what `value` makes of it; other variables that hold one of them, too.
 pub(super) fn replaced(holder: &Holder, value: &str) -> String {
+    let mut line = replaced_inside(holder, value);
+    if holder.direct {
+        for name in holder.names.iter().filter(|name| is_identifier(name)) {
+            line.push_str(&format!("; {name} = {}", value.replace("{}", name)));
+        }
+    }
+    line
+}
+
+fn replaced_inside(holder: &Holder, value: &str) -> String {
     let path = &holder.path;
     let item = || {
         let same = format!("type(_x).__name__ == {:?}", holder.element);
         format!("{} if {same} else _x", value.replace("{}", "_x"))
     };
     match holder.shape.as_str() {
-        _ if !holder.direct => dropped(&holder.inside),
+        _ if !holder.direct => dropped(holder),
         "list" => format!("{path}[:] = [{} for _x in {path}]", item()),
         "tuple" | "set" | "frozenset" => {
             format!("{path} = {}({} for _x in {path})", holder.shape, item())
@@ -115,16 +125,22 @@ pub(super) fn replaced(holder: &Holder, value: &str) -> String {
             item()
         ),
         "" => format!("{path} = {}", value.replace("{}", path)),
-        _ => dropped(&holder.inside),
+        _ => dropped(holder),
     }
 }
 
-/// A line that drops a variable.
-pub(super) fn dropped(name: &str) -> String {
-    if is_identifier(name) {
-        format!("del {name}")
+/// A line that drops the variable, and others that hold what it holds.
+pub(super) fn dropped(holder: &Holder) -> String {
+    let names = std::iter::once(&holder.inside).chain(&holder.names);
+    if names.clone().all(|name| is_identifier(name)) {
+        let names: Vec<&str> = names.map(String::as_str).collect();
+        format!("del {}", names.join(", "))
     } else {
-        format!("globals().pop({name:?});")
+        let names: Vec<String> = names.map(|name| format!("{name:?}")).collect();
+        format!(
+            "[globals().pop(_n) for _n in ({},)].clear()",
+            names.join(", ")
+        )
     }
 }
 

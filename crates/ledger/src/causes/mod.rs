@@ -169,6 +169,11 @@ pub(crate) const ALL: &[Detector] = &[
     },
     Detector {
         scope: Scope::Session,
+        late: false,
+        detect: ref_cycle::put_aside,
+    },
+    Detector {
+        scope: Scope::Session,
         late: true,
         detect: ref_cycle::detect,
     },
@@ -297,7 +302,7 @@ pub(crate) mod testing {
 
         /// The holders have grown in so many cells.
         pub fn grown(mut self, cells: u32) -> Self {
-            (0..cells).for_each(|_| self.growths.add(&self.facts));
+            (0..cells).for_each(|_| self.growths.add(&self.facts, self.unnamed));
             self
         }
 
@@ -305,6 +310,7 @@ pub(crate) mod testing {
             self.host.children = Some(meter::Children {
                 count,
                 pss: Some(pss),
+                own: None,
                 delta: Some(delta),
                 ..meter::Children::default()
             });

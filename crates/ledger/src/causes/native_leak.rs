@@ -1,11 +1,11 @@
 //! `native_leak`: C code allocates and does not free.
 //!
-//! **When it fires.** Runs of the same cell grow, no variable and no other cause explains it, and the C allocator's memory in use grew
-//! by as much.
+//! **When it fires.** Runs of the same cell grow, no variable and no other cause explains it, and the memory in use of the C allocator,
+//! or mapped beside it, grew by as much.
 //!
 //! **Why it matters.** No Python object refers to it, so nothing of Python's can free it.
 //!
-//! **How it is detected.** What `mallinfo2` says is in use, less what is known to be under names.
+//! **How it is detected.** What `mallinfo2` says is in use, and anonymous memory beside the allocators, less what is known to be under names.
 //!
 //! **Example.** A `ctypes` wrapper that returns a `malloc`ed buffer
 //!
@@ -34,11 +34,11 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         bytes: growth,
         confidence: Confidence::Likely,
         message: format!(
-            "The runs of this cell left {} in the C allocator (malloc) that no Python object accounts for: native code, an extension or \
-             ctypes, allocates and does not free it.",
+            "The runs of this cell left {} that no Python object accounts for in the C allocator (malloc) or in mappings (mmap): native \
+             code, an extension or ctypes, takes memory and does not free it.",
             human(growth)
         ),
-        hint: "# call the library's function that frees what it returned, or free() in the ctypes wrapper".into(),
+        hint: "# call the library's function that frees what it returned, or free() or munmap() in the ctypes wrapper".into(),
         step: None,
     }])
 }

@@ -86,7 +86,7 @@ fn segments(holder: &Holder) -> Told {
             human(holder.bytes)
         ),
         hint: format!(
-            "from multiprocessing.shared_memory import SharedMemory as _S; [(_s := _S(_n), _s.close(), _s.unlink()) for _n in ({},)];",
+            "from multiprocessing.shared_memory import SharedMemory as _S; [(_s := _S(_n), _s.close(), _s.unlink()) for _n in ({},)].clear()",
             names.join(", ")
         ),
         step: None,
@@ -114,7 +114,7 @@ mod tests {
         let found = finding(Case::of(vec![handles(5)]).judge(detect));
         assert_eq!(
             found.hint,
-            "[_x.close() for _x in files if type(_x).__name__ == \"File\"];"
+            "[_x.close() for _x in files if type(_x).__name__ == \"File\"].clear()"
         );
         assert!(is_gone(Case::of(vec![handles(1)]).judge(detect)));
         finding(Case::of(vec![handles(1)]).grown(3).judge(detect));
@@ -130,6 +130,10 @@ mod tests {
         );
         held.count = 2;
         let found = finding(Case::of(vec![held]).judge(detect));
-        assert!(found.hint.ends_with("for _n in (\"psm_1\", \"psm_2\",)];"));
+        assert!(
+            found
+                .hint
+                .ends_with("for _n in (\"psm_1\", \"psm_2\",)].clear()")
+        );
     }
 }

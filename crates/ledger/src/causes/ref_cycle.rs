@@ -3,7 +3,7 @@
 //! **When it fires.** Objects that nothing leads to and whose references all come from one another hold 10 MiB or more.
 //!
 //! **Why it matters.** The collector starts by the number of objects, not by their bytes: a few dead ones with large arrays may wait for
-//! long. After `gc.disable()` they wait for ever, and into arrays of objects it cannot see at all.
+//! long. After `gc.disable()` or `gc.freeze()` they wait for ever, and into arrays of objects it cannot see at all.
 //!
 //! **How it is detected.** In idle time, by reference counts; nothing is collected to find out.
 //!
@@ -16,7 +16,7 @@
 //!
 //! **Step.** `gc`.
 
-use super::kept::{Told, finding, settled};
+use super::kept::{Told, each_of, finding, settled};
 use super::{Evidence, Verdict};
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::record::{Cause, CulpritKind, Finding};
@@ -33,11 +33,54 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
     let found = facts
         .holders
         .iter()
-        .filter(|holder| holder.kind == HolderKind::Cycle && matters(evidence, holder))
-        .map(|holder| told(evidence, facts, holder))
+        .filter(|holder| holder.kind == HolderKind::Cycle)
+        .filter_map(|holder| match holder.type_name.as_str() {
+            "frozen" => frozen(evidence, facts, holder),
+            _ => matters(evidence, holder).then(|| told(evidence, facts, holder)),
+        })
         .filter(|finding| finding.bytes >= evidence.thresholds.min_held)
         .collect();
     settled(facts.complete, found)
+}
+
+/// What `gc.DEBUG_SAVEALL`, or a collection that could not free it, put into `gc.garbage`.
+pub(super) fn put_aside(evidence: &Evidence) -> Verdict {
+    each_of(evidence, Cause::RefCycle, HolderKind::Cycle, |holder| {
+        Some(Told {
+            kind: CulpritKind::Library,
+            message: format!(
+                "The collector found garbage in cycles and put it aside: {} objects in {} keep {}. gc.set_debug(gc.DEBUG_SAVEALL) \
+                 does that, and is for debugging only.",
+                holder.count,
+                holder.name,
+                human(holder.bytes)
+            ),
+            hint: "import gc; gc.set_debug(0); gc.garbage.clear(); gc.collect();".into(),
+            step: None,
+        })
+    })
+}
+
+/// The collector does not look at what `gc.freeze()` has frozen, and nobody can: so it is only told if there is no other explanation for
+/// what no name leads to.
+fn frozen(evidence: &Evidence, facts: &Facts, holder: &Holder) -> Option<Finding> {
+    let others = facts
+        .holders
+        .iter()
+        .any(|one| one.bytes >= evidence.thresholds.min_held);
+    let bytes = u64::try_from(evidence.unnamed).unwrap_or(0);
+    let told = Told {
+        kind: CulpritKind::Library,
+        message: format!(
+            "gc.freeze() hides {} objects from the garbage collector; what has become garbage in cycles among them stays, and {} have no \
+             other explanation.",
+            holder.count,
+            human(bytes)
+        ),
+        hint: "import gc; gc.unfreeze(); gc.collect();".into(),
+        step: None,
+    };
+    (!others).then(|| finding(Cause::RefCycle, holder, bytes, told))
 }
 
 /// Packages leave some garbage of their own when they are loaded: what is not of the notebook's classes counts from more bytes on, and
@@ -54,7 +97,11 @@ fn told(evidence: &Evidence, facts: &Facts, holder: &Holder) -> Finding {
     // A figure's renderer has memory of its own, which is part of what no name explained.
     let native = u64::try_from(evidence.unnamed).unwrap_or(0);
     let mut bytes = match figures {
-        true => holder.bytes.max(native.min(holder.bytes.saturating_mul(2))),
+        true => {
+            let all = holder.bytes.max(native.min(holder.bytes.saturating_mul(2)));
+            // Free memory that lies between what the renderers hold goes with it.
+            all.saturating_add(slack_of_malloc(facts).min(all / 2))
+        }
         false => holder.bytes,
     };
     let name = if figures {
@@ -67,13 +114,7 @@ fn told(evidence: &Evidence, facts: &Facts, holder: &Holder) -> Finding {
         ..holder.clone()
     };
     if holder.type_name == "heap" {
-        bytes = bytes.saturating_add(
-            facts
-                .allocators
-                .iter()
-                .find(|one| one.name == "malloc")
-                .map_or(0, |one| one.slack),
-        );
+        bytes = holder.bytes.saturating_add(slack_of_malloc(facts));
         let told = Told {
             kind: CulpritKind::Library,
             message: format!(
@@ -118,6 +159,11 @@ fn told(evidence: &Evidence, facts: &Facts, holder: &Holder) -> Finding {
     finding(Cause::RefCycle, &holder, bytes, told)
 }
 
+fn slack_of_malloc(facts: &Facts) -> u64 {
+    let malloc = facts.allocators.iter().find(|one| one.name == "malloc");
+    malloc.map_or(0, |one| one.slack)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Case, MIB, finding, holder, is_gone};
@@ -129,6 +175,33 @@ mod tests {
         held.type_name = of.into();
         held.direct = true;
         Case::of(vec![held])
+    }
+
+    #[test]
+    fn what_is_frozen_is_blamed_only_for_what_has_no_other_explanation() {
+        let row = |of: &str, bytes| {
+            let mut held = holder(HolderKind::Cycle, "gc.freeze", &[], bytes);
+            held.type_name = of.into();
+            held
+        };
+        let alone = Case::of(vec![row("frozen", 0)]).unnamed(40 * MIB as i64);
+        let found = finding(alone.judge(detect));
+        assert_eq!(found.bytes, 40 * MIB);
+        assert!(found.hint.contains("gc.unfreeze()"));
+        let few = Case::of(vec![row("frozen", 0)]).unnamed(MIB as i64);
+        assert!(is_gone(few.judge(detect)));
+        let mut other = row("", 40 * MIB);
+        other.direct = true;
+        let both = Case::of(vec![row("frozen", 0), other]).unnamed(40 * MIB as i64);
+        assert!(finding(both.judge(detect)).hint.contains("gc.collect()"));
+    }
+
+    #[test]
+    fn what_the_collector_put_aside_is_let_go() {
+        let mut held = holder(HolderKind::Cycle, "gc.garbage", &[], 40 * MIB);
+        held.type_name = "garbage".into();
+        let found = finding(Case::of(vec![held]).judge(put_aside));
+        assert!(found.hint.contains("gc.garbage.clear()"));
     }
 
     #[test]

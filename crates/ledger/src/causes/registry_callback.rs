@@ -4,7 +4,8 @@
 //!
 //! **Why it matters.** Each run of a cell that registers something adds one more, and the library keeps it until the kernel ends.
 //!
-//! **How it is detected.** Handlers of loggers, open widgets, `weakref.finalize` and IPython's events are sized.
+//! **How it is detected.** Handlers of loggers, open widgets, `weakref.finalize`, IPython's events, `gc.callbacks` and
+//! `sys.excepthook` are sized.
 //!
 //! **Example.** `log.addHandler(MemoryHandler(…))` in a cell that is run again
 //!
@@ -39,6 +40,10 @@ fn told(holder: &Holder) -> Told {
             "import ipywidgets; ipywidgets.Widget.close_all()".to_owned(),
         ),
         "handlers" => {
+            let behind = match holder.detail.as_str() {
+                "exceptions" => ", most of it in the frames of tracebacks of exceptions (exc_info)",
+                _ => "",
+            };
             let logger = if name == "root" {
                 "logging.getLogger()".to_owned()
             } else {
@@ -46,12 +51,12 @@ fn told(holder: &Holder) -> Told {
             };
             (
                 format!(
-                    "{count} handlers of the logging logger \"{name}\" hold {held}: each run of a cell that calls addHandler adds \
+                    "{count} handlers of the logging logger \"{name}\" hold {held}{behind}: each run of a cell that calls addHandler adds \
                      one. Guard it with hasHandlers()."
                 ),
                 format!(
-                    "import logging; [({logger}.removeHandler(_h), getattr(_h, \"buffer\", []).clear(), _h.close()) for _h in \
-                     list({logger}.handlers)];"
+                    "import logging; [({logger}.removeHandler(_h), _h.close(), [_v.clear() for _v in vars(_h).values() if type(_v) is list]) for _h in \
+                     list({logger}.handlers)].clear()"
                 ),
             )
         }
@@ -64,7 +69,7 @@ fn told(holder: &Holder) -> Told {
             // Libraries have finalizers of their own there, which must stay.
             format!(
                 "import weakref; [_f.detach() for _f in list(weakref.finalize._registry) if _f.alive and \
-                 getattr(_f.peek()[1], \"__name__\", \"\") == {:?}];",
+                 getattr(_f.peek()[1], \"__name__\", \"\") == {:?}].clear()",
                 holder.detail
             ),
         ),
@@ -74,8 +79,14 @@ fn told(holder: &Holder) -> Told {
             ),
             format!(
                 "[get_ipython().events.unregister({name:?}, _f) for _f in list(get_ipython().events.callbacks[{name:?}]) if \
-                 getattr(_f, \"__module__\", \"\") == \"__main__\"];"
+                 getattr(_f, \"__module__\", \"\") == \"__main__\"].clear()"
             ),
+        ),
+        "hooks" => (
+            format!(
+                "{count} callbacks in {name} hold {held}: each run of a cell that registers one adds to them. Remove what is done."
+            ),
+            hooks(name),
         ),
         _ => (
             format!("{count} entries of {name} hold {held}: remove what is no longer needed."),
@@ -88,6 +99,18 @@ fn told(holder: &Holder) -> Told {
         hint,
         step: None,
     }
+}
+
+/// The line that takes the notebook's own callables away from where the interpreter calls them.
+fn hooks(name: &str) -> String {
+    let (module, attribute) = name.split_once('.').unwrap_or((name, ""));
+    if attribute.ends_with("hook") {
+        return format!("import {module}; {name} = {module}.__{attribute}__");
+    }
+    format!(
+        "import {module}; {name}[:] = [_f for _f in {name} if getattr(getattr(_f, \"func\", _f), \"__module__\", \"\") != \
+         \"__main__\"]"
+    )
 }
 
 #[cfg(test)]
@@ -107,6 +130,12 @@ mod tests {
             ),
             ("finalize", "weakref.finalize", "detach"),
             ("events", "post_run_cell", "unregister(\"post_run_cell\""),
+            ("hooks", "gc.callbacks", "gc.callbacks[:] = [_f"),
+            (
+                "hooks",
+                "sys.excepthook",
+                "sys.excepthook = sys.__excepthook__",
+            ),
         ] {
             let mut held = holder(HolderKind::Registry, name, &["Client"], 40 * MIB);
             (held.type_name, held.count) = (of.into(), 6);

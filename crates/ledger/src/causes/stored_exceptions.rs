@@ -52,7 +52,7 @@ mod tests {
         for (at, hint) in [
             (
                 ("bad", "dict", "OSError", true),
-                "[_x.with_traceback(None) for _x in bad.values() if isinstance(_x, BaseException)];",
+                "[_x.with_traceback(None) for _x in bad.values() if isinstance(_x, BaseException)].clear()",
             ),
             (("error", "", "OSError", true), "error.with_traceback(None)"),
             (("job", "", "Future", false), "del job"),

@@ -18,7 +18,7 @@
 //! **Step.** None: the work may still be wanted.
 
 use super::kept::{Told, dropped, each, each_of, place};
-use super::{Evidence, Verdict};
+use super::{Evidence, Verdict, is_identifier};
 use crate::facts::{Holder, HolderKind};
 use crate::record::{Cause, CulpritKind};
 use crate::size::human;
@@ -35,15 +35,18 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
 fn told(holder: &Holder) -> Told {
     let held = human(holder.bytes);
     let (kind, message, hint) = match holder.type_name.as_str() {
-        "generator" | "coroutine" => (
+        "generator" | "coroutine" | "async_generator" => (
             CulpritKind::Variable,
             format!(
                 "Suspended {}s ({}) in `{}` keep {held} in their local variables until they are exhausted or closed.",
-                holder.type_name,
+                holder.type_name.replace('_', " "),
                 holder.detail,
                 place(holder)
             ),
-            each(holder, "{}.close()"),
+            match holder.type_name.as_str() {
+                "async_generator" => each(holder, "await {}.aclose()"),
+                _ => each(holder, "{}.close()"),
+            },
         ),
         "tee" => (
             CulpritKind::Variable,
@@ -52,7 +55,7 @@ fn told(holder: &Holder) -> Told {
                  drop it (del).",
                 place(holder)
             ),
-            dropped(&holder.inside),
+            dropped(holder),
         ),
         "executor" => (
             CulpritKind::Holder,
@@ -70,8 +73,18 @@ fn told(holder: &Holder) -> Told {
                 "{} pending asyncio tasks that run {}() wait and keep {held} in their local variables: await or cancel() them.",
                 holder.count, holder.name
             ),
+            cancelled(holder),
+        ),
+        "handle" => (
+            CulpritKind::Holder,
             format!(
-                "import asyncio; [_t.cancel() for _t in asyncio.all_tasks() if _t.get_coro().__name__ == {:?}];",
+                "{} timers of the event loop (call_later, call_at) keep {held} in the arguments of {}() until they are due: cancel() \
+                 what is no longer wanted.",
+                holder.count, holder.name
+            ),
+            format!(
+                "import asyncio; [_h.cancel() for _h in list(asyncio.get_event_loop()._scheduled) if getattr(_h._callback, \
+                 \"__name__\", \"\") == {:?}].clear()",
                 holder.name
             ),
         ),
@@ -82,7 +95,7 @@ fn told(holder: &Holder) -> Told {
                  wanted.",
                 holder.count
             ),
-            "import threading; [(_t.cancel(), _t.join()) for _t in threading.enumerate() if type(_t) is threading.Timer];"
+            "import threading; [(_t.cancel(), _t.join()) for _t in threading.enumerate() if type(_t) is threading.Timer].clear()"
                 .into(),
         ),
         _ => (
@@ -103,6 +116,18 @@ fn told(holder: &Holder) -> Told {
     }
 }
 
+/// A task that was cancelled keeps its error, whose traceback keeps the variables: so whoever holds the task must let go of it.
+fn cancelled(holder: &Holder) -> String {
+    let mut line = format!(
+        "import asyncio; [_t.cancel() for _t in asyncio.all_tasks() if _t.get_coro().__name__ == {:?}].clear()",
+        holder.name
+    );
+    for name in holder.names.iter().filter(|name| is_identifier(name)) {
+        line.push_str(&format!("; del {name}"));
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Case, MIB, finding, holder, inside};
@@ -114,9 +139,14 @@ mod tests {
             (
                 "generator",
                 ("gens", "dict", "generator", true),
-                "[_x.close() for _x in gens.values() if type(_x).__name__ == \"generator\"];",
+                "[_x.close() for _x in gens.values() if type(_x).__name__ == \"generator\"].clear()",
             ),
             ("generator", ("loader", "", "Loader", false), "del v"),
+            (
+                "async_generator",
+                ("pages", "list", "async_generator", true),
+                "[await _x.aclose() for _x in pages if type(_x).__name__ == \"async_generator\"].clear()",
+            ),
             ("tee", ("v", "", "tee", true), "del v"),
         ] {
             let mut held = inside(HolderKind::Suspended, "v", 40 * MIB, at);
@@ -126,11 +156,29 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_a_cancelled_task_lets_go_of_it_too() {
+        let mut held = holder(
+            HolderKind::Suspended,
+            "fetch",
+            &["waiting", "not a name"],
+            40 * MIB,
+        );
+        held.type_name = "task".into();
+        let found = finding(Case::of(vec![held]).judge(detect));
+        assert!(
+            found.hint.ends_with(".clear(); del waiting"),
+            "{}",
+            found.hint
+        );
+    }
+
+    #[test]
     fn what_only_its_own_code_can_end_has_a_remark_and_not_a_line_that_pretends() {
         for (of, starts) in [
             ("thread", "# "),
             ("executor", "# "),
             ("task", "import asyncio"),
+            ("handle", "import asyncio"),
         ] {
             let mut held = holder(HolderKind::Suspended, "fetch", &[], 40 * MIB);
             (held.type_name, held.count) = (of.into(), 2);

@@ -49,7 +49,7 @@ const CLEARED: [&str; 7] = [
     "OrderedDict",
     "bytearray",
 ];
-const DATA: [&str; 14] = [
+const DATA: [&str; 16] = [
     "ndarray",
     "DataFrame",
     "Series",
@@ -64,6 +64,16 @@ const DATA: [&str; 14] = [
     "MaskedArray",
     "Index",
     "Parameter",
+    "StringIO",
+    "BytesIO",
+];
+const REGISTRIES: [&str; 6] = [
+    "hook",
+    "callback",
+    "handler",
+    "listener",
+    "observer",
+    "subscriber",
 ];
 const LEAKS: &str = "%hygiene leaks";
 const MOST_IN_HINT: usize = 8;
@@ -291,9 +301,19 @@ fn explained(
             release(owner, last.map_or("", |growth| &growth.type_name)),
         )
     };
+    let (cause, message) = if !copies && is_registry(owner) {
+        let message = format!(
+            "The callbacks in `{owner}` grew by {each} in each of the last {runs} runs of this cell and hold {}: each run registers one \
+             more hook. Register once, or remove() what was registered.",
+            human(bytes)
+        );
+        (Cause::RegistryCallback, message)
+    } else {
+        (Cause::UserGrowth, message)
+    };
     Finding {
-        id: Cause::UserGrowth.id(&grown.name),
-        cause: Cause::UserGrowth,
+        id: cause.id(&grown.name),
+        cause,
         leak: true,
         culprit: Culprit {
             kind: CulpritKind::Variable,
@@ -345,8 +365,15 @@ fn with_cell(message: String, evidence: &Evidence) -> String {
     }
 }
 
+/// Whether a part of an object is where callbacks are registered, by its name.
+fn is_registry(part: &str) -> bool {
+    let (_, last) = part.rsplit_once('.').unwrap_or(("", ""));
+    REGISTRIES.iter().any(|word| last.contains(word))
+}
+
 fn release(name: &str, type_name: &str) -> String {
-    if !name.split('.').all(is_identifier) {
+    let is_path = name.contains(['.', '[']);
+    if !is_path && !is_identifier(name) {
         return format!("globals().pop({name:?});");
     }
     if CLEARED.contains(&type_name) {

@@ -38,11 +38,15 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
 }
 
 fn hint(holder: &Holder) -> String {
+    if holder.type_name == "arrow" {
+        // A copy would share the buffers too.
+        return replaced(holder, "{}.take(list(range(len({}))))");
+    }
     match holder.element.as_str() {
         "Tensor" => replaced(holder, "{}.clone()"),
         "memoryview" => replaced(holder, "memoryview(bytes({}))"),
         "ndarray" | "Series" | "DataFrame" | "Index" => replaced(holder, "{}.copy()"),
-        _ => dropped(&holder.inside),
+        _ => dropped(holder),
     }
 }
 
@@ -50,6 +54,27 @@ fn hint(holder: &Holder) -> String {
 mod tests {
     use super::super::testing::{Case, MIB, finding, inside};
     use super::*;
+
+    #[test]
+    fn other_names_of_a_view_are_copied_too_and_arrow_takes_what_it_keeps() {
+        let mut held = inside(
+            HolderKind::View,
+            "v",
+            40 * MIB,
+            ("v", "list", "ndarray", true),
+        );
+        held.names = vec!["last".into()];
+        let found = finding(Case::of(vec![held.clone()]).judge(detect));
+        assert!(
+            found.hint.ends_with("; last = last.copy()"),
+            "{}",
+            found.hint
+        );
+        (held.names, held.type_name) = (vec![], "arrow".into());
+        (held.path, held.shape) = ("v".into(), String::new());
+        let found = finding(Case::of(vec![held]).judge(detect));
+        assert_eq!(found.hint, "v = v.take(list(range(len(v))))");
+    }
 
     #[test]
     fn the_hint_copies_the_parts_where_they_are() {

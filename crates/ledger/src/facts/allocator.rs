@@ -6,7 +6,7 @@ use super::fields::Fields;
 /// One allocator at the end of a cell and when it was last asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allocator {
-    /// `malloc`, `small objects`, or the library that has one of its own.
+    /// `malloc`, `small objects`, `mappings` (anonymous memory beside these two), or the library that has one of its own.
     pub name: String,
     /// Bytes in use.
     pub live: u64,
@@ -21,7 +21,7 @@ pub struct Allocator {
 impl Allocator {
     /// Whether it is one that everything in the process uses.
     pub fn is_common(&self) -> bool {
-        self.name == "malloc" || self.name == "small objects"
+        ["malloc", "small objects", "mappings"].contains(&self.name.as_str())
     }
 
     /// Change of what is in use, 0 if unknown.

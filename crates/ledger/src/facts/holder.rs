@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::difference;
 use super::fields::Fields;
 
+const CACHES: [&str; 6] = ["cache", "memo", "seen", "store", "history", "registry"];
+
 /// Something other than a plain value under a name that keeps memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
@@ -49,6 +51,24 @@ impl Holder {
     pub fn delta(&self) -> i64 {
         let on_gpus = self.gpu.values().copied().fold(0u64, u64::saturating_add);
         difference(self.bytes.saturating_sub(on_gpus), self.before)
+    }
+
+    /// Whether it is a list on a class or function: that is filled rather than asked, so it is growth and not a cache.
+    pub(crate) fn is_appended_to(&self) -> bool {
+        self.kind == HolderKind::Cache
+            && self.type_name == "attribute"
+            && ["list", "deque"].contains(&self.element.as_str())
+            && !self.is_called_a_cache()
+    }
+
+    /// Whether its name says that it is a cache.
+    pub(crate) fn is_called_a_cache(&self) -> bool {
+        let called = match self.type_name.as_str() {
+            "closure" => &self.detail,
+            _ => &self.name,
+        };
+        let last = called.rsplit('.').next().unwrap_or("").to_lowercase();
+        CACHES.iter().any(|word| last.contains(word))
     }
 
     pub(super) fn read(fields: &mut Fields) -> Self {
@@ -101,6 +121,8 @@ pub enum HolderKind {
     Autograd,
     /// Traces of compiled functions; only counted.
     Traces,
+    /// Models of a framework that variables keep; only counted.
+    Models,
     /// Threads, tasks and generators that wait.
     Suspended,
     /// Process-wide lists of handlers, callbacks and widgets.

@@ -80,7 +80,6 @@ fn a_cell_is_notable_when_memory_moved_or_should_have() {
             with(|r| {
                 r.host.children = Some(meter::Children {
                     count: 1,
-                    pss: None,
                     delta: Some(M),
                     ..meter::Children::default()
                 })

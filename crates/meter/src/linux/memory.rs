@@ -6,26 +6,42 @@ use super::{
     read::{field, kilobytes, read},
 };
 
-/// A process's share of memory in bytes: its proportional set size, or its resident size where the system does not
-/// give that (Linux older than 4.14, another user's process). `None` once it has ended.
+/// A process's share of memory in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Its proportional set size, or its resident size where the system does not give that.
+    pub(crate) pss: u64,
+    /// What it wrote and shares with nobody: the part that goes when it ends. `None` where the system does not tell.
+    pub(crate) own: Option<u64>,
+}
+
+/// A process's share of memory. The system does not divide on Linux older than 4.14 and for another user's process.
+/// `None` once it has ended.
 ///
 /// The kernel walks all page tables of the process for this: milliseconds a gigabyte.
-pub(crate) fn shared_out(pid: u32) -> Option<u64> {
-    let pss = read(format!("/proc/{pid}/smaps_rollup"))
+pub(crate) fn shared_out(pid: u32) -> Option<Share> {
+    let share = read(format!("/proc/{pid}/smaps_rollup"))
         .ok()
-        .and_then(|text| parse_pss(&text));
-    pss.or_else(|| {
+        .and_then(|text| parse_share(&text));
+    share.or_else(|| {
         let text = read(format!("/proc/{pid}/statm")).ok()?;
         // A zombie's statm says 0 everywhere.
-        parse_statm(&text, page_size()).filter(|&bytes| bytes > 0)
+        let pss = parse_statm(&text, page_size()).filter(|&bytes| bytes > 0)?;
+        Some(Share { pss, own: None })
     })
 }
 
-/// Reads the `Pss` line of `/proc/PID/smaps_rollup`.
-pub(crate) fn parse_pss(text: &[u8]) -> Option<u64> {
-    text.split(|&byte| byte == b'\n')
-        .filter_map(field)
-        .find_map(|(name, value)| (name == b"Pss").then(|| kilobytes(value))?)
+/// Reads the `Pss` and `Private_Dirty` lines of `/proc/PID/smaps_rollup`.
+fn parse_share(text: &[u8]) -> Option<Share> {
+    let line = |wanted: &[u8]| {
+        text.split(|&byte| byte == b'\n')
+            .filter_map(field)
+            .find_map(|(name, value)| (name == wanted).then(|| kilobytes(value))?)
+    };
+    Some(Share {
+        pss: line(b"Pss")?,
+        own: line(b"Private_Dirty"),
+    })
 }
 
 /// Lines of `/proc/meminfo`, in bytes; one that a kernel does not write is `None`.
@@ -78,14 +94,17 @@ mod tests {
     fn pss_is_the_line_of_that_name_and_not_its_parts() {
         for (text, expected) in [
             (
-                "55d0-7ffd ---p 00000000 00:00 0    [rollup]\nRss:    900 kB\nPss:    123 kB\nPss_Anon:  9 kB\n",
-                Some(123 << 10),
+                "55d0-7ffd ---p 00000000 00:00 0    [rollup]\nRss:    900 kB\nPss:    123 kB\nPss_Anon:  9 kB\n\
+                 Private_Clean: 3 kB\nPrivate_Dirty:  7 kB\n",
+                Some((123 << 10, Some(7 << 10))),
             ),
+            ("Pss: 1 kB\n", Some((1 << 10, None))),
             ("Pss_Anon:  9 kB\nSwapPss: 7 kB\n", None),
             ("Pss: lots kB\n", None),
             ("", None),
         ] {
-            assert_eq!(parse_pss(text.as_bytes()), expected, "{text:?}");
+            let found = parse_share(text.as_bytes()).map(|share| (share.pss, share.own));
+            assert_eq!(found, expected, "{text:?}");
         }
     }
 
@@ -107,7 +126,8 @@ mod tests {
     #[test]
     fn our_own_share_is_not_more_than_the_machine_has() {
         let share = shared_out(std::process::id()).unwrap();
-        assert!(share > 0 && Some(share) < machine_memory().total);
+        assert!(share.own > Some(0) && share.own <= Some(share.pss));
+        assert!(Some(share.pss) < machine_memory().total);
         assert_eq!(shared_out(u32::MAX), None);
     }
 }

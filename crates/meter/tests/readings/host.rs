@@ -172,6 +172,7 @@ async fn a_forked_child_counts_with_its_share_and_is_missed_when_it_ends() {
     let none = Children {
         count: 0,
         pss: Some(0),
+        own: Some(0),
         delta: Some(0),
         left: Vec::new(),
     };

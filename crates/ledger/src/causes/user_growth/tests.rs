@@ -347,3 +347,15 @@ fn an_object_that_grows_is_cleared_where_it_grew() {
     assert_eq!(found.culprit.name, "exp.history");
     assert_eq!(found.hint, "exp.history.clear()");
 }
+
+#[test]
+fn callbacks_within_an_object_are_a_registry_and_cleared_where_they_are() {
+    let step = || {
+        let mut run = run(16 * M, &[("net", "OrderedDict", 16 * M, false)]);
+        run.grown[0].part = "net._modules['0']._forward_hooks".into();
+        run
+    };
+    let found = finding(judge(detect, None, (0..6).map(|_| step()).collect()));
+    assert_eq!(found.cause, Cause::RegistryCallback);
+    assert_eq!(found.hint, "net._modules['0']._forward_hooks.clear()");
+}
