@@ -95,6 +95,26 @@ def test_what_a_name_holds_is_not_the_cache_of_a_function_that_uses_it(shell):
     assert rows(shell, "cache") == []
 
 
+def test_a_cache_that_throws_things_out_has_a_bound(shell):
+    shell.run(
+        "class C:\n    held = {}\n    @classmethod\n    def add(cls, i):\n        cls.held[i] = b'x' * 1_000_000\n"
+        "        if len(cls.held) > 6: del cls.held[next(iter(cls.held))]\nfor i in range(9): C.add(i)"
+    )
+    assert rows(shell, "cache") == []
+
+
+def test_an_lru_cache_in_a_module_of_the_users_own_is_met(shell, tmp_path):
+    (tmp_path / "own_loader.py").write_text(
+        "import functools\n@functools.lru_cache(None)\ndef load(n): return b'x' * 1_000_000\n"
+    )
+    shell.run(
+        f"import sys; sys.path.append({str(tmp_path)!r}); import own_loader\nfor i in range(6): own_loader.load(i)"
+    )
+    (row,) = rows(shell, "cache")
+    assert (row["name"], row["count"]) == ("own_loader.load", 6)
+    assert row["detail"] == "bound none hits 0 misses 6 module own_loader"
+
+
 def test_other_names_of_what_lies_behind_a_gate_are_told(shell):
     shell.run("import numpy as np\nv = [np.ones(1_000_000)[:5] for _ in range(3)]; last = v[-1]; x = 1")
     (row,) = rows(shell, "view")

@@ -33,7 +33,8 @@ class Census:
         named = {id(value) for value in list(namespace.values())}
         for found in registries.everything(self._shell):
             entries = {id(root) for root in found.roots}
-            kept_out = named - entries - walker.seen
+            # A widget that has a name is the name's; a handler is the logger's even if the last one still has a name.
+            kept_out = named - walker.seen if found.of == "widgets" else named - entries - walker.seen
             walker.seen |= kept_out
             at = now()
             walker.on_gpu = {}

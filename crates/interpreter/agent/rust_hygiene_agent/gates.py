@@ -7,6 +7,7 @@ on the account of the gate as well as on that of the variable. Nothing is called
 import functools
 import gc
 import itertools
+import opcode
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
@@ -21,6 +22,9 @@ _CODE = {
 }
 # Containers whose length is a field; a subclass may have its own `__len__`.
 _CACHES = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
+_METHODS = (types.FunctionType, classmethod, staticmethod)
+_EVICTING = frozenset(("popitem", "popleft", "pop", "move_to_end"))
+_DELETE = opcode.opmap["DELETE_SUBSCR"]
 _DEEPEST = 8
 _class_dict = type.__dict__["__dict__"].__get__
 _defaults = types.FunctionType.__defaults__.__get__
@@ -195,10 +199,16 @@ def _class(gates, walker, obj):
     if module_of(obj) != "__main__":
         return None
     total = 1200
-    for name, value in list(_class_dict(obj).items()):
+    members = list(_class_dict(obj).items())
+    evicts = any(
+        _evicts(getattr(member, "__func__", member)) for _, member in members if type(member) in _METHODS
+    )
+    for name, value in members:
         if id(type(value)) in _CACHES and type(name) is str and not name.startswith("__"):
             if id(value) in gates.named:
                 continue  # the user has a name for it
+            if evicts:
+                continue  # it has a bound of its own
             size = walker.below([value])
             label = f"{type_name(obj)}.{name}"
             gates.add("cache", label, size, "attribute", value, type_name(type(value)), len(value))
@@ -210,12 +220,22 @@ def _function(gates, walker, obj):
     if module_of_function(obj) != "__main__":
         return None
     total = 160
+    if _evicts(obj):
+        return total + walker.below(gc.get_referents(obj))
     for label, of, value, detail in _kept_by(obj):
         if id(type(value)) in _CACHES and id(value) not in gates.named:
             size = walker.below([value])
             gates.add("cache", label, size, of, value, detail, len(value))
             total += size
     return total + walker.below(gc.get_referents(obj))
+
+
+def _evicts(function):
+    """Whether a function takes single things out of a container, as one does that keeps to a bound."""
+    code = function.__code__ if type(function) is types.FunctionType else None
+    return code is not None and (
+        not _EVICTING.isdisjoint(code.co_names) or _DELETE in code.co_code[::2]  # each instruction is a word
+    )
 
 
 def _kept_by(function):

@@ -210,10 +210,7 @@ _HANDLES = {
         ("tensorflow.python.eager.polymorphic_function.polymorphic_function", "Function", _traced),
         ("tensorflow.python.eager.def_function", "Function", _traced),
     ),
-    "keras": (
-        ("keras.src.models.functional", "Functional", _model),
-        ("keras.src.models.sequential", "Sequential", _model),
-    ),
+    "keras": (("keras.src.models.functional", "Functional", _model),),
     "torch": (
         ("torch", "Tensor", _tensor),
         ("torch.nn.parameter", "Parameter", _tensor),

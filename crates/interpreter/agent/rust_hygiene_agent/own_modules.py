@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import OrderedDict, defaultdict, deque
+from functools import _lru_cache_wrapper
 from types import ModuleType
 
 from .kinds import derives, module_globals
@@ -10,6 +11,7 @@ from .kinds import derives, module_globals
 _CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
 _LIBRARIES = ("/site-packages/", "/dist-packages/")
 _STANDARD = os.path.dirname(os.__file__) + os.sep
+_FEW = 20
 _LEAST = 3  # items; what is shorter is no cache
 
 
@@ -19,9 +21,26 @@ def containers():
     for module, own in _users():
         for name, value in list(own.items()):
             if id(type(value)) in _CONTAINERS and type(name) is str and not name.startswith("__"):
-                if len(value) >= _LEAST:
+                if length(value) >= _LEAST:
                     found.append((f"{module}.{name}", value))
     return found
+
+
+def length(container):
+    """How many things it holds; in a dictionary of few lists, those in the lists."""
+    if type(container) is dict and len(container) < _FEW:
+        return sum(len(one) if id(type(one)) in _CONTAINERS else 1 for one in list(container.values()))
+    return len(container)
+
+
+def cached():
+    """[(expression, function)] of the functions of the user's modules that have an `lru_cache`."""
+    return [
+        (f"{module}.{name}", value)
+        for module, own in _users()
+        for name, value in list(own.items())
+        if type(value) is _lru_cache_wrapper and value.__module__ == module and type(name) is str
+    ]
 
 
 def _users():

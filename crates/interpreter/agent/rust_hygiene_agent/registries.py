@@ -14,6 +14,7 @@ from .paths import attributes
 
 _LONG_SOURCE = 1 << 16  # characters of a cell
 _UIDS = "object_name_uids"
+_cache_info = functools._lru_cache_wrapper.cache_info
 _OPTIMIZED = 1  # CO_OPTIMIZED: a function, not a class body or a module
 
 
@@ -122,6 +123,15 @@ def _is_notebooks(function):
 _partial_function = functools.partial.__dict__["func"].__get__
 
 
+def shell_hooks(shell):
+    """Functions by which the notebook changes what it is told to run."""
+    for name in ("input_transformers_post", "ast_transformers"):
+        functions = getattr(shell, name, None)
+        theirs = [function for function in functions or () if _is_notebooks(function)]
+        if theirs:
+            yield Registered("registry", f"get_ipython().{name}", "hooks", theirs)
+
+
 def garbage():
     """What the collector found and put aside."""
     found = attribute("gc", "garbage")
@@ -165,7 +175,7 @@ def models():
     made = getattr(attribute("keras.src.backend.common.global_state", "GLOBAL_STATE_TRACKER"), _UIDS, None)
     if not derives(type(made), dict):
         return []
-    count = sum(dict.get(made, name, 0) for name in ("functional", "sequential"))
+    count = dict.get(made, "functional", 0)  # a Sequential has one within
     return [Registered("traces", "keras", "models", [], count)] if count else []
 
 
@@ -241,7 +251,11 @@ def _held_by(frame):
 def of_modules(shell):
     """What the user's own modules keep under names of theirs, and what is left of scripts."""
     for name, value in own_modules.containers():
-        yield Registered("cache", name, "module", [value], len(value), type_name(type(value)))
+        yield Registered("cache", name, "module", [value], own_modules.length(value), type_name(type(value)))
+    for name, function in own_modules.cached():
+        hits, misses, most, entries = _cache_info(function)
+        detail = f"bound {'none' if most is None else most} hits {hits} misses {misses} module {name.rpartition('.')[0]}"
+        yield Registered("cache", name, "lru_cache", [function], entries, detail)
     for name, values in own_modules.scripts(shell):
         yield Registered("script", name, "module", values)
 
@@ -250,7 +264,7 @@ def everything(shell):
     """All of them."""
     found = []
     looks = (figures, widgets, handlers, finalizers, hooks, garbage, tasks, scheduled, threads, models)
-    of_shell = (shell_events, history, of_modules)
+    of_shell = (shell_events, shell_hooks, history, of_modules)
     for look in (*looks, *(functools.partial(look, shell) for look in of_shell)):
         try:
             found += look()

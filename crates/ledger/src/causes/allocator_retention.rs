@@ -1,7 +1,7 @@
 //! `allocator_retention`: memory that Python has freed and that the C allocator keeps.
 //!
-//! **When it fires.** 48 MiB or more of glibc's heaps are resident and free; or of Python's own allocator of small objects, if that is
-//! several times what is in use of it.
+//! **When it fires.** 48 MiB or more of glibc's heaps are resident and free, and no less than what is in use; or of Python's own
+//! allocator of small objects, if that is several times what is in use of it.
 //!
 //! **Why it matters.** A heap shrinks only from its end: one small survivor above keeps all the free memory below resident. Each thread
 //! has a heap of its own.
@@ -36,8 +36,10 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         let found = facts.allocators.iter().find(|one| one.name == name)?;
         (found.slack >= least).then_some(found)
     };
+    // What is free beside as much that is in use is the normal state of a heap, and will be used again.
+    let malloc_slack = slack("malloc").filter(|one| one.slack >= one.live);
     let mut found = Vec::new();
-    found.extend(slack("malloc").map(malloc));
+    found.extend(malloc_slack.map(malloc));
     let small = slack("small objects").filter(|one| one.slack >= one.live.saturating_mul(TIMES));
     found.extend(small.map(small_objects));
     settled(facts.complete, found)

@@ -38,10 +38,7 @@ fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
     }
     match holder.type_name.as_str() {
         "lru_cache" => {
-            let number = |after: &str| -> Option<u64> {
-                let mut words = holder.detail.split(' ').skip_while(|word| *word != after);
-                words.nth(1)?.parse().ok()
-            };
+            let number = |after: &str| word_after(holder, after)?.parse::<u64>().ok();
             let (hits, misses) = (number("hits").unwrap_or(0), number("misses").unwrap_or(0));
             match number("bound") {
                 None => hits <= misses.saturating_mul(4),
@@ -57,9 +54,22 @@ fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
     }
 }
 
+/// The word that follows another in the detail of a holder.
+fn word_after<'a>(holder: &'a Holder, word: &str) -> Option<&'a str> {
+    let mut words = holder.detail.split(' ').skip_while(|one| *one != word);
+    words.nth(1)
+}
+
 fn told(holder: &Holder) -> Told {
     let (what, hint) = match holder.type_name.as_str() {
-        "lru_cache" => ("The lru_cache of", format!("{}.cache_clear()", holder.name)),
+        "lru_cache" => {
+            let import = word_after(holder, "module")
+                .map_or(String::new(), |module| format!("import {module}; "));
+            (
+                "The lru_cache of",
+                format!("{import}{}.cache_clear()", holder.name),
+            )
+        }
         "closure" => (
             "The cache in the closure of a function,",
             format!("{}.clear()", holder.name),
@@ -116,6 +126,12 @@ mod tests {
                 "load",
                 "bound 128 hits 1 misses 8",
                 "load.cache_clear()",
+            ),
+            (
+                "lru_cache",
+                "loader.load",
+                "bound none hits 0 misses 8 module loader",
+                "import loader; loader.load.cache_clear()",
             ),
             (
                 "default",

@@ -36,6 +36,8 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         .holders
         .iter()
         .filter(|holder| holder.kind == HolderKind::Traces)
+        // A model that was not reached may be one that a variable keeps.
+        .filter(|holder| facts.complete || !holder.inside.is_empty())
         .map(|holder| (holder, evidence.growth.traces_of(holder)))
         .filter(|(holder, traces)| {
             traces.later >= normal(holder).saturating_add(kept(facts, holder))

@@ -107,8 +107,12 @@ fn hooks(name: &str) -> String {
     if attribute.ends_with("hook") {
         return format!("import {module}; {name} = {module}.__{attribute}__");
     }
+    let import = match module {
+        "get_ipython()" => String::new(),
+        module => format!("import {module}; "),
+    };
     format!(
-        "import {module}; {name}[:] = [_f for _f in {name} if getattr(getattr(_f, \"func\", _f), \"__module__\", \"\") != \
+        "{import}{name}[:] = [_f for _f in {name} if getattr(getattr(_f, \"func\", _f), \"__module__\", \"\") != \
          \"__main__\"]"
     )
 }

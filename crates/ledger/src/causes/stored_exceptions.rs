@@ -14,7 +14,7 @@
 //!
 //! **Step.** None: the tracebacks may be wanted.
 
-use super::kept::{Told, each, each_of, place};
+use super::kept::{Told, dropped, each, each_of, place};
 use super::{Evidence, Verdict};
 use crate::facts::HolderKind;
 use crate::record::{Cause, CulpritKind};
@@ -35,7 +35,11 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
                     human(holder.bytes),
                     holder.detail
                 ),
-                hint: each(holder, "{}.with_traceback(None)"),
+                // A traceback that is kept by itself, as sys.exc_info() gives it, cannot be emptied.
+                hint: match holder.element.as_str() {
+                    "traceback" => dropped(holder),
+                    _ => each(holder, "{}.with_traceback(None)"),
+                },
                 step: None,
             })
         },

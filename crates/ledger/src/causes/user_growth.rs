@@ -67,13 +67,14 @@ const DATA: [&str; 16] = [
     "StringIO",
     "BytesIO",
 ];
-const REGISTRIES: [&str; 6] = [
+const REGISTRIES: [&str; 7] = [
     "hook",
     "callback",
     "handler",
     "listener",
     "observer",
     "subscriber",
+    "notifier",
 ];
 const LEAKS: &str = "%hygiene leaks";
 const MOST_IN_HINT: usize = 8;
@@ -376,7 +377,10 @@ fn release(name: &str, type_name: &str) -> String {
     if !is_path && !is_identifier(name) {
         return format!("globals().pop({name:?});");
     }
-    if CLEARED.contains(&type_name) {
+    if type_name == "set" {
+        // Tuples and the like: the collector empties the lists of free ones, which pin their arenas.
+        format!("{name}.clear(); import gc; gc.collect();")
+    } else if CLEARED.contains(&type_name) {
         format!("{name}.clear()")
     } else {
         format!("del {name}")
