@@ -18,16 +18,19 @@ class Allocators:
     def __init__(self):
         """Nothing was looked at."""
         self._before = {}
+        self._others = 0  # bytes of large areas before Arrow was loaded
         self._mapped = None  # bytes mapped beside malloc and Python's allocator; what they hold untouched counts against it
 
     def look(self, pages):
         """[{name, live, slack, live_before, slack_before}]; before is null at the first look at an allocator."""
         heaps, areas, mapped = _regions(pages)
+        if attribute("pyarrow.lib", "default_memory_pool") is None:
+            self._others = areas
         found = {}
         for name, asked in (
             ("malloc", lambda: _malloc(heaps)),
             ("small objects", _small_objects),
-            ("pyarrow", lambda: _arrow(areas)),
+            ("pyarrow", lambda: _arrow(max(0, areas - self._others))),
             ("torch pinned memory", _torch_pinned),
         ):
             try:
@@ -118,8 +121,8 @@ def _arrow(areas):
     if pool.backend_name == "system":
         return None  # malloc, which is asked itself
     live = pool.bytes_allocated()
-    # What it once gave out and got back is the most that it can keep.
-    return live, max(0, min(areas - live, pool.max_memory() - live))
+    # What it once gave out at a time, and as much again in pieces that did not fit, is the most that it can keep.
+    return live, max(0, min(areas, 2 * pool.max_memory()) - live)
 
 
 def _torch_pinned():
