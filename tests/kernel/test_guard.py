@@ -177,6 +177,8 @@ def test_a_runaway_cell_fails_and_the_session_lives(capped, kind):
         assert outside.most <= CAP + ALLOWED, f"{outside.most / MIB:.0f} MiB"
         assert capped.evaluate("(token, float(keep.sum()))") == (123, 8_000_000.0)
         capped.execute_ok("l = s = d = a = None")
+    if kind in ("child", "children"):
+        capped.kill()  # the end of a child may be told between cells, where nobody reads
 
 
 def test_the_error_says_the_limit_the_wish_and_who_holds_memory(capped):
@@ -245,3 +247,10 @@ def test_a_cell_that_will_not_fit_is_foretold(capped):
     code = "%%hygiene cap=3GiB\nx = float(np.ones(90_000_000).sum())"
     assert "may not fit" not in capped.execute_ok(code).stderr
     assert "may not fit" in capped.execute_ok(code).stderr
+
+
+def test_a_cell_that_the_interpreter_died_of_is_foretold_too(capped):
+    code = "%%hygiene cap=3GiB\nimport numpy, os\nx = numpy.ones(90_000_000); os._exit(1)"
+    assert capped.execute(code).content["ename"] == "InterpreterDied"
+    capped.execute_ok("import time; time.sleep(0.1)")  # the guard has looked at the fresh one
+    assert "may not fit" in capped.execute(code).stderr

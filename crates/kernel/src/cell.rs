@@ -438,6 +438,7 @@ impl Kernel {
         self.idle(&cell.request);
         self.note_cell(&cell, &metadata);
         if let Some(record) = &record {
+            self.peaks.note(record);
             let policy = &self.setup.config.policy;
             let let_go = reply.facts.let_go;
             self.cleanup.cell_over(policy, record, let_go, cell.kept);
@@ -491,6 +492,7 @@ impl Kernel {
             notices,
         });
         record.death = Some(death);
+        self.peaks.note(&record);
         record
     }
 

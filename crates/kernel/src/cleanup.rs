@@ -32,12 +32,8 @@ const PAUSE: Duration = Duration::from_millis(150);
 const REMEMBERED: usize = 100;
 /// Numbers of cells whose results are left alone.
 const KEPT: usize = 10_000;
-/// A peak that rises less is no matter of fitting, bytes.
-const NOTABLE_RISE: u64 = 64 << 20;
 /// Findings that wait for an idle moment.
 const FINDINGS: usize = 16;
-/// Sources whose peaks are remembered.
-const SOURCES: usize = 1000;
 
 /// What is due, what is being done, and what was done.
 #[derive(Default)]
@@ -56,8 +52,6 @@ pub(crate) struct Cleanup {
     moved: u64,
     moved_when: BTreeMap<Step, u64>,
     looked: [u64; 2],
-    /// How far the peak of a source rose the last time.
-    rises: BTreeMap<String, u64>,
     /// A cell that waits for a round.
     held: Option<Incoming>,
     kept: Option<String>,
@@ -99,7 +93,7 @@ impl Cleanup {
     /// The cell that waited for a round is returned.
     pub(crate) fn forget(&mut self) -> Option<Incoming> {
         let old = std::mem::take(self);
-        (self.done, self.rises) = (old.done, old.rises);
+        self.done = old.done;
         old.held
     }
 
@@ -126,11 +120,6 @@ impl Cleanup {
         }
         let delta = record.host.delta.unwrap_or(0).unsigned_abs();
         let rise = crate::cell::peak_rise(record);
-        if rise >= NOTABLE_RISE
-            && (self.rises.len() < SOURCES || self.rises.contains_key(&record.cell.source_hash))
-        {
-            self.rises.insert(record.cell.source_hash.clone(), rise);
-        }
         self.moved = self.moved.saturating_add(delta.max(let_go).max(rise));
         self.last_failed = record.cell.status == ledger::Status::Error;
         if let (Some(_), Some(number)) = (&kept, record.cell.execution_count) {
@@ -223,10 +212,10 @@ impl Kernel {
     /// Begins a round before a cell whose last peak does not fit into what is free. False if it need not wait for one.
     pub(crate) fn clean_before(&mut self, request: &mut Option<Incoming>, source: &str) -> bool {
         let policy = &self.setup.config.policy;
-        if self.cleanup.rises.is_empty() || policy.steps_on(Trigger::BeforeCell).is_empty() {
+        if policy.steps_on(Trigger::BeforeCell).is_empty() {
             return false;
         }
-        let Some(&rise) = self.cleanup.rises.get(&ledger::source_hash(source)) else {
+        let Some(rise) = self.peaks.of(source) else {
             return false;
         };
         let free = self.meter.resting().and_then(meter::Meter::available);
@@ -325,6 +314,8 @@ impl Kernel {
                 .zip(after)
                 .map(|(before, after)| before as i64 - after as i64 + answer.host);
             let best = host.max(answer.gpu).unwrap_or(0);
+            self.ledger
+                .step_released(step.word(), u64::try_from(best).unwrap_or(0));
             let useful = best >= i64::try_from(policy.min_bytes / 2).unwrap_or(i64::MAX);
             self.cleanup.backoff.ran(step, useful, policy.backoff);
             let trigger = round.occasion.trigger.map_or("", Trigger::word);

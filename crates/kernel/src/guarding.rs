@@ -21,8 +21,6 @@ use wire::Channel;
 
 /// Most cells are over before this, and cost nothing.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
-/// A smaller forecast is not worth a hash, bytes.
-const FORECAST: u64 = 64 << 20;
 
 /// The guard, and what it was told of the cell in hand.
 #[derive(Default)]
@@ -244,14 +242,10 @@ impl Kernel {
 
     /// Says so if what the last run of this cell took at its peak is not free now.
     pub(crate) fn forecast(&mut self, source: &str) {
-        if !self.shows_lines() || self.ledger.highest_rise() < FORECAST {
+        if !self.shows_lines() {
             return;
         }
-        let Some(rise) = self
-            .ledger
-            .last_rise(source)
-            .filter(|rise| *rise >= FORECAST)
-        else {
+        let Some(rise) = self.peaks.of(source) else {
             return;
         };
         let Some(left) = self.guarding.guard.as_ref().and_then(Guard::left) else {

@@ -22,6 +22,7 @@ mod last_words;
 mod measure;
 mod metadata;
 mod orders;
+mod peaks;
 mod publish;
 mod rebirth;
 mod requests;

@@ -12,6 +12,7 @@ use crate::interrupt::Interrupts;
 use crate::last_words::LastWords;
 use crate::measure::Slot;
 use crate::measure::Usage;
+use crate::peaks::Peaks;
 use crate::rebirth::Rebirth;
 use crate::stdin::Question;
 use crate::subshell_life::Subshells;
@@ -85,6 +86,7 @@ pub struct Kernel {
     pub(crate) holdings: ledger::Holdings,
     pub(crate) chronicle: Chronicle,
     pub(crate) guarding: Guarding,
+    pub(crate) peaks: Peaks,
     /// The end of what came on standard error.
     pub(crate) stderr: LastWords,
     /// What the person is told with the next cell, since there was none to tell it under.
@@ -144,6 +146,7 @@ impl Kernel {
             ledger,
             chronicle,
             guarding: Guarding::default(),
+            peaks: Peaks::default(),
             holdings: ledger::Holdings::default(),
             stderr: LastWords::default(),
             words_for_the_next: None,

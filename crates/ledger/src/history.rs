@@ -19,8 +19,6 @@ pub struct Run {
     pub holders: i64,
     /// Growth of what the allocators have given out and no name leads to.
     pub native: i64,
-    /// How far the peak rose above where the cell began.
-    pub rise: Option<u64>,
 }
 
 /// A name that holds more than before.
@@ -79,7 +77,6 @@ impl Run {
             grown,
             holders,
             native,
-            rise: None,
         }
     }
 }
@@ -102,11 +99,6 @@ impl Source {
             .range(usize::from(self.first_kept && !self.runs.is_empty())..)
     }
 
-    /// The last run that ended well.
-    pub fn last(&self) -> Option<&Run> {
-        self.runs.back()
-    }
-
     /// The very first run, while it is remembered.
     pub fn warm_up(&self) -> Option<&Run> {
         self.runs.front().filter(|_| self.first_kept)
@@ -121,11 +113,6 @@ pub struct History {
 }
 
 impl History {
-    /// What is known of a source.
-    pub fn get(&self, hash: &str) -> Option<&Source> {
-        self.sources.get(hash)
-    }
-
     /// Counts an execution of a source and remembers the run if it ended well; answers with what is known now.
     pub fn add(&mut self, hash: &str, run: Option<Run>) -> &Source {
         self.clock += 1;

@@ -79,8 +79,6 @@ pub struct Session {
     allocators: Vec<Allocator>,
     /// Findings of idle time that the next record tells.
     learnt: Vec<Finding>,
-    /// The farthest that any cell's peak rose.
-    highest_rise: u64,
     book: Book,
 }
 
@@ -161,12 +159,6 @@ impl Session {
         self.remember(&reading.host, &split, tier1.as_ref());
         let hash = source_hash(end.source);
         let ended_well = end.status == Status::Ok;
-        let rise = reading
-            .host
-            .peak
-            .zip(reading.host.before)
-            .map(|(peak, before)| peak.saturating_sub(before));
-        self.highest_rise = self.highest_rise.max(rise.unwrap_or(0));
         let in_all = reading
             .host
             .delta
@@ -174,7 +166,6 @@ impl Session {
         let source = self.history.add(
             &hash,
             ended_well.then(|| Run {
-                rise,
                 ..Run::new(in_all, tier1.as_ref(), split.native)
             }),
         );
@@ -362,14 +353,12 @@ impl Session {
         self.yield_to_learnt(&mut Vec::new());
     }
 
-    /// How far the peak of this source rose in its last run that ended well.
-    pub fn last_rise(&self, source: &str) -> Option<u64> {
-        self.history.get(&source_hash(source))?.last()?.rise
-    }
-
-    /// The farthest that the peak of any cell rose.
-    pub fn highest_rise(&self) -> u64 {
-        self.highest_rise
+    /// A cleanup step has given back so many bytes: what it is the answer to holds no longer, unless it was about much more. If it
+    /// does all the same, the next look finds it again.
+    pub fn step_released(&mut self, step: &str, bytes: u64) {
+        self.open.retain(|_, one| {
+            one.finding.step.as_deref() != Some(step) || bytes < one.finding.bytes / 2
+        });
     }
 
     /// Every finding that still holds, worst first.

@@ -173,6 +173,13 @@ fn a_finding_is_told_once_and_again_when_it_has_grown() {
     assert_eq!(told(&mut session, MIB), 0);
     assert_eq!(session.findings(), []);
     assert_eq!(told(&mut session, 40 * MIB), 1);
+
+    let step = session.findings()[0].step.clone().unwrap();
+    session.step_released(&step, 10 * MIB);
+    session.step_released("another", 90 * MIB);
+    assert_eq!(session.findings().len(), 1);
+    session.step_released(&step, 39 * MIB);
+    assert_eq!(session.findings(), []);
 }
 
 #[test]

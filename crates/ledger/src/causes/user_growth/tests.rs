@@ -21,7 +21,6 @@ fn run(delta: i64, grown: &[(&str, &str, i64, bool)]) -> Run {
         grown,
         holders: 0,
         native: 0,
-        rise: None,
     }
 }
 
@@ -291,7 +290,6 @@ fn growth_of_the_output_history_is_not_ours() {
         grown: vec![],
         holders: 16 * M,
         native: 0,
-        rise: None,
     };
     assert!(matches!(
         judge(detect, None, (0..6).map(|_| shown()).collect()),
