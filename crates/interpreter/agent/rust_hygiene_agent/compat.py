@@ -18,7 +18,7 @@ def install(kernel, borrow_names):
     hooks = {
         "comm": lambda module: _connect(kernel, module),
         "asyncio": lambda module: kernel.here.server.asyncio_was_imported(),
-        "multiprocessing.resource_tracker": _note_segments,
+        "_posixshmem": _note_segments,
         "pdb": lambda module: _interruptible_debugger(),
         "IPython.core.debugger": lambda module: _interruptible_debugger(),
     }

@@ -4,11 +4,11 @@ memory, which forked workers write to as well: it removes at the end what is lef
 """
 
 import os
-import sys
 
 _FOLDER = "/dev/shm/"
 _MOST = 10_000
-_write, _stat, _fstat, _getpid = os.write, os.stat, os.fstat, os.getpid
+_write, _fstat, _getpid = os.write, os.fstat, os.getpid
+_MAKES = os.O_CREAT | os.O_EXCL
 _fd = _inode = None  # the file that the front reads
 _made = {}  # name -> None, in the order of making
 _fresh = False  # one was made since the last look
@@ -21,39 +21,38 @@ def tell_front(fd):
     _fd, _inode = fd, _fstat(fd).st_ino
 
 
-def watch(tracker):
-    """Notes what is registered with `multiprocessing.resource_tracker`, which has just been imported."""
-    register = tracker.register
+def watch(posixshmem):
+    """Notes what `shm_open` of `_posixshmem`, which has just been imported, makes.
+
+    At once, not when `SharedMemory` registers it: an interrupt or a lack of memory may come between the two.
+    """
+    shm_open = posixshmem.shm_open
     owner = _getpid()
 
-    def noted(name, rtype):
+    def noted(path, flags, mode=0o777):
         global _fresh
-        register(name, rtype)
-        if rtype != "shared_memory" or not _is_made_here(sys._getframe(1)):
-            return
-        name = name.lstrip("/")
-        _tell(name)
-        if _getpid() == owner:
-            _fresh = True
-            if len(_made) < _MOST:
-                _made[name] = None
+        fd = shm_open(path, flags, mode)
+        if flags & _MAKES == _MAKES:
+            name = path.lstrip("/")
+            _tell(name, fd)
+            if _getpid() == owner:
+                _fresh = True
+                if len(_made) < _MOST:
+                    _made[name] = None
+        return fd
 
-    tracker.register = noted
+    noted.__name__ = noted.__qualname__ = "shm_open"
+    noted.__module__, noted.__doc__ = "_posixshmem", shm_open.__doc__
+    posixshmem.shm_open = noted
 
 
-def _tell(name):
+def _tell(name, fd):
     try:
-        if (
-            _fd is not None and _fstat(_fd).st_ino == _inode
-        ):  # a worker may have closed it, and opened something else
-            _write(_fd, f"{_stat(_FOLDER + name).st_ino} {name}\n".encode())
+        # A worker may have closed the front's file, and opened something else.
+        if _fd is not None and _fstat(_fd).st_ino == _inode:
+            _write(_fd, f"{_fstat(fd).st_ino} {name}\n".encode())
     except OSError:
         pass
-
-
-def _is_made_here(caller):
-    """Whether `SharedMemory.__init__` was asked to create it; before Python 3.13 segments of others are registered too."""
-    return caller.f_code.co_name == "__init__" and bool(caller.f_locals.get("create"))
 
 
 def forgotten():
