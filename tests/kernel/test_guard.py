@@ -156,7 +156,9 @@ class Outside:
 
 @pytest.fixture
 def capped(start_kernel):
-    kernel = start_kernel(env={"RUST_HYGIENE_GUARD_CAP": "600 MiB", "RUST_HYGIENE_BADGE": "warn"})
+    settings = {"RUST_HYGIENE_GUARD_CAP": "600 MiB", "RUST_HYGIENE_BADGE": "warn"}
+    # Threads of OpenMP wait for each other in a loop: with others on the machine a sum takes a hundred times as long.
+    kernel = start_kernel(env={**settings, "OMP_NUM_THREADS": "1"})
     kernel.execute_ok("import numpy as np; keep = np.ones(8_000_000); token = 123")
     return kernel
 

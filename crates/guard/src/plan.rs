@@ -19,7 +19,7 @@ const HARD: u64 = 96 * MIB;
 /// So far, if it is children: they know nothing of what the cell is told.
 const HARD_ON_CHILDREN: u64 = 32 * MIB;
 /// And so far beyond it the last one is due.
-const LAST: u64 = 192 * MIB;
+const LAST: u64 = 216 * MIB;
 /// So long the threads of the program have for letting go.
 const PATIENCE: Duration = Duration::from_millis(40);
 /// A cell that goes on taking memory is told again after this time.
