@@ -15,11 +15,13 @@ const INNOCENT: u64 = 8 * MIB;
 /// The same where the machine is short of memory, which others may have taken.
 const INNOCENT_ON_MACHINE: u64 = 64 * MIB;
 /// So far beyond the cap the gentle means have failed.
-const HARD: u64 = 96 * MIB;
+const HARD: u64 = 64 * MIB;
 /// So far, if it is children: they know nothing of what the cell is told.
 const HARD_ON_CHILDREN: u64 = 32 * MIB;
 /// And so far beyond it the last one is due.
 const LAST: u64 = 216 * MIB;
+/// Beyond this nobody waits for anything.
+const UTMOST: u64 = 232 * MIB;
 /// So long the threads of the program have for letting go.
 const PATIENCE: Duration = Duration::from_millis(40);
 /// A cell that goes on taking memory is told again after this time.
@@ -237,11 +239,11 @@ impl State {
         excess: u64,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
-        let (hard, hard_on_children, last) = match why.bound {
-            Bound::Cap => (HARD, HARD_ON_CHILDREN, LAST),
+        let (hard, hard_on_children, last, utmost) = match why.bound {
+            Bound::Cap => (HARD, HARD_ON_CHILDREN, LAST, UTMOST),
             Bound::Machine => {
                 let hard = reserve(tick.limit) / 8;
-                (hard, hard, 2 * hard)
+                (hard, hard, 2 * hard, 3 * hard)
             }
         };
         let again = self
@@ -275,13 +277,14 @@ impl State {
             }
             tick.at
         });
+        let is_late = tick.at >= told_at + PATIENCE;
         if rules.may_ask {
             actions.push(Action::Freeze(why));
+        } else if excess >= utmost || (self.interrupted && excess >= last && is_late) {
+            actions.push(Action::Kill(why));
         } else if !self.interrupted {
             self.interrupted = true;
             actions.push(Action::Interrupt(why));
-        } else if excess >= last && tick.at >= told_at + PATIENCE {
-            actions.push(Action::Kill(why));
         }
         actions
     }
@@ -438,7 +441,7 @@ mod tests {
     #[test]
     fn means_get_harder_as_the_cap_is_exceeded() {
         let above = |more: u64| tick(GIB + more * MIB);
-        let up = [tick(GIB / 2), above(10), above(100), above(150), above(200)];
+        let up = [tick(GIB / 2), above(10), above(100), above(150), above(220)];
         let expected: [&[&str]; 5] = [
             &["limit"],
             &["warn", "raise"],
@@ -458,6 +461,11 @@ mod tests {
             .collect();
         assert_eq!(without_limits, expected);
         assert!(course(rules(Some(GIB), true), &up)[2].contains(&"freeze"));
+        let at_once = course(rules(Some(GIB), false), &[tick(GIB / 2), above(240)]);
+        assert!(
+            at_once[1].contains(&"kill"),
+            "nobody waits far beyond the cap"
+        );
     }
 
     #[test]
