@@ -36,9 +36,12 @@ from multiprocessing.shared_memory import SharedMemory
 segment = SharedMemory(create=True, size=1 << 20)
 segment.name
 """
+# A tracker that the worker starts would end with it and remove the segment.
 FORKED_SEGMENT = """
 import multiprocessing
+from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
+resource_tracker.ensure_running()
 def make(names):
     segment = SharedMemory(create=True, size=1 << 20)
     names.put(segment.name)
