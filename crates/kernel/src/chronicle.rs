@@ -71,7 +71,7 @@ impl Kernel {
         let rss = rss.unwrap_or(0);
         if self.chronicle.begun != Some(cell.id) {
             self.chronicle.begun = Some(cell.id);
-            self.chronicle.rss = rss;
+            self.chronicle.rss = 0; // by the first look it may already have taken all that it takes
             let entry = Entry::Begin {
                 cell: cell.count.unwrap_or(self.execution_count),
                 source_hash: source_hash(cell.source()),
