@@ -336,7 +336,8 @@ class Frontend:
         self.request("control", "kernel_info_request")
         self.request("shell", "kernel_info_request")
         left = [m for messages in self.unread.values() for m in messages if not self.tolerates(m)]
-        assert not left, f"messages that nobody read: {left}"
+        of = {m.parent_header.get("msg_type") for m in left}
+        assert not left, f"messages that nobody read: {left}, of {of}"
 
     def assert_all_gone(self, timeout=PATIENCE):
         deadline = time.monotonic() + timeout

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from datetime import datetime, timezone
 
 import pytest
 
@@ -154,6 +155,21 @@ def test_a_kernel_killed_outright_can_be_restarted(start_kernel):
     kernel.manager.provisioner.process.wait(PATIENCE)
     kernel.restart()
     assert kernel.execute_ok("print('again')").stdout == "again\n"
+
+
+@ours
+def test_what_was_meant_for_the_kernel_before_is_not_done(start_kernel):
+    """A manager that restarts a dead kernel has interrupted it and asked it to end; ZeroMQ delivers that to the next one."""
+    before = {"date": datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")}
+    kernel = start_kernel(wait=False)
+    kernel.send("control", "interrupt_request", header=before)
+    kernel.send("control", "shutdown_request", {"restart": True}, header=before)
+    kernel.wait_until_ready()
+    assert kernel.execute_ok("print('here')").stdout == "here\n"
+    cell = kernel.start("print('running', flush=True)\nwhile True: pass")
+    kernel.wait_for_stream(cell, "running\n")
+    kernel.interrupt_by_message()
+    assert kernel.collect(cell).content["ename"] == "KeyboardInterrupt"
 
 
 @ours

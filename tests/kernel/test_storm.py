@@ -126,7 +126,7 @@ def storm(kernel, count, **where):
     for number in range(count):
         name = chance.choice(list(CELLS))
         cell = kernel.start(CELLS[name], allow_stdin=True, stop_on_error=False, **where)
-        kernel.pump_for(chance.uniform(0, 1.2 * lengths.get(name, 0.02)))
+        kernel.pump_for(chance.uniform(0, 0.9 * lengths.get(name, 0.02)))
         requests = [
             kernel.send("control", "interrupt_request") for _ in range(chance.choice([1, 1, 1, 2, 5]))
         ]
@@ -154,9 +154,7 @@ def test_interrupts_at_random_moments_lose_and_tear_nothing(start_kernel, shell)
     kernel = start_kernel()
     where = on(create(kernel)) if shell == "subshell" else {}
     pid = kernel.evaluate("__import__('os').getpid()")
-    assert (
-        storm(kernel, INTERRUPTS, **where) > INTERRUPTS // 20
-    )  # most come too late where the machine is busy
+    assert storm(kernel, INTERRUPTS, **where) > INTERRUPTS // 10
     assert kernel.evaluate("__import__('os').getpid()") == pid
     assert is_quiet(kernel)
 

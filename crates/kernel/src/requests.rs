@@ -45,6 +45,11 @@ impl Kernel {
             }
             (_, "kernel_info_request") => self.kernel_info(request),
             (_, "shutdown_request") => self.shutdown(&request),
+            (_, "interrupt_request") if self.is_older_than_us(&request) => {
+                tracing::info!(
+                    "an interrupt_request that was meant for the kernel before this one"
+                );
+            }
             (_, "interrupt_request") => {
                 self.busy(&request);
                 self.interrupt();
@@ -216,7 +221,8 @@ impl Kernel {
         self.ending = Some(Ended::Asked);
     }
 
-    /// A client that restarts a dead kernel has asked the dead one to end, and ZeroMQ delivers that to us.
+    /// A client that restarts a dead kernel has interrupted the dead one and asked it to end, and ZeroMQ delivers
+    /// that to us.
     fn is_older_than_us(&self, request: &Incoming) -> bool {
         let header: Dated = serde_json::from_slice(&request.origin.header).unwrap_or_default();
         let date = header

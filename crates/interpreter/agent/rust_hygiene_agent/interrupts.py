@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+from IPython.core.displaypub import DisplayPublisher
 from IPython.core.events import EventManager
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -15,8 +16,31 @@ _AGAIN = 0.001
 PATIENCE = 0.2
 _PYDEVD_WAITS = "_do_wait_suspend"  # the method in which a cell stands at a breakpoint
 
+# Frames that are looked at: only the person's code goes deeper, and each look makes an object of a frame.
+_DEEP = 1000
+
 _MAIN = threading.main_thread().ident
 _clock, _sleep, _kill, _pid = time.monotonic, time.sleep, os.kill, os.getpid
+
+
+def _codes(*functions):
+    """Ids of the functions' code: to hash the code itself takes long. What this IPython does not have is left out."""
+    return {id(function.__code__) for function in functions if function is not None}
+
+
+# A lock that a wait gives back and takes again would be taken twice or not at all; what IPython calls after each cell would be told as
+# an error of its own.
+_WHOLE = _codes(
+    threading.Condition._acquire_restore,
+    threading.Condition._release_save,
+    threading.Condition.__exit__,
+    InteractiveShell._clear_warning_registry,
+    getattr(DisplayPublisher, "_on_pre_execute", None),
+    getattr(DisplayPublisher, "_on_post_execute", None),
+)
+# A traceback that is being shown comes out whole. Memory is not given time for that: the traceback itself may hold what is too much.
+_WHOLE_FOR_INTERRUPTS = _WHOLE | _codes(InteractiveShell.showtraceback)
+_CARE_FOR_INTERRUPTS = _codes(InteractiveShell.run_code, InteractiveShell.debugger, EventManager.trigger)
 
 
 class Interrupts:
@@ -72,7 +96,7 @@ class Interrupts:
             if error is not None:
                 raise error
             return
-        in_user_code = runs_user_code(frame)
+        in_user_code = runs_user_code(frame, _WHOLE)
         if self._cell_task is not None and not in_user_code:
             self.channel.guard_signal(lambda: self._stop_for_memory(self._cell_task))
         elif in_user_code:
@@ -123,38 +147,41 @@ class Interrupts:
 
 def cares_for_interrupts(function):
     """Marks a function that runs the person's code and handles whatever that raises."""
-    _CARE_FOR_INTERRUPTS.add(function.__code__)
+    _CARE_FOR_INTERRUPTS.add(id(function.__code__))
     return function
 
 
-def runs_user_code(frame):
+def runs_user_code(frame, whole=_WHOLE_FOR_INTERRUPTS):
     """True if what is interrupted was called by the person's code, or by something that cares for its exceptions.
 
     Anywhere else - in IPython's steps from one to the next, or in asyncio's loop - an exception would leave a lock taken, a
     coroutine that is never awaited, or a broken loop; in a finaliser Python would print and drop it; where a shell command's child
-    is made or its end is noted, the child would be lost.
+    is made or its end is noted, the child would be lost. `whole` are the ids of further code that must come to its end.
     """
     if _debugger_is_at_work(frame):
         return False
-    while not _must_come_to_its_end(frame.f_code) and (frame := frame.f_back) is not None:
-        if frame.f_code in _CARE_FOR_INTERRUPTS:
+    for _ in range(_DEEP):
+        code = frame.f_code
+        if id(code) in whole or code.co_name == "__del__" or code.co_filename.endswith("ptyprocess.py"):
+            return False
+        frame = frame.f_back
+        if frame is None:
+            return False
+        if id(frame.f_code) in _CARE_FOR_INTERRUPTS:
             return True
-    return False
-
-
-def _must_come_to_its_end(code):
-    return code.co_name == "__del__" or code.co_filename.endswith("ptyprocess.py")
+    return True
 
 
 def _debugger_is_at_work(frame):
     """True where pydevd does more than wait for the person: its locks, also those inside of queues and events, would stay taken."""
     top = frame.f_code.co_name
-    while frame is not None and frame.f_code not in _CARE_FOR_INTERRUPTS:
-        if "pydevd" in frame.f_code.co_filename:
-            name = frame.f_code.co_name
-            return name != _PYDEVD_WAITS or top not in (_PYDEVD_WAITS, "wait")
+    for _ in range(_DEEP):
+        code = frame.f_code
+        if id(code) in _CARE_FOR_INTERRUPTS:
+            return False
+        if "pydevd" in code.co_filename:
+            return code.co_name != _PYDEVD_WAITS or top not in (_PYDEVD_WAITS, "wait")
         frame = frame.f_back
+        if frame is None:
+            return False
     return False
-
-
-_CARE_FOR_INTERRUPTS = {InteractiveShell.run_code.__code__, EventManager.trigger.__code__}
