@@ -183,6 +183,15 @@ def test_a_runaway_cell_fails_and_the_session_lives(capped, kind):
         capped.kill()  # the end of a child may be told between cells, where nobody reads
 
 
+def test_the_error_of_a_deep_recursion_that_comes_from_another_one_is_short_too(capped):
+    deep = "import sys\nsys.setrecursionlimit(1000000000)\ndef deeper(n):\n    if n == 0: raise MemoryError\n    deeper(n - 1)\n"
+    exchange = capped.execute(
+        deep + "try: deeper(100_000)\nexcept MemoryError as error: raise MemoryError('two')"
+    )
+    told = "\n".join(exchange.content["traceback"])
+    assert exchange.content["ename"] == "MemoryError" and told.count("deeper(n - 1)") < 500, told[-2000:]
+
+
 def test_the_error_says_the_limit_the_wish_and_who_holds_memory(capped):
     exchange = capped.execute("a = np.ones(500_000_000)")
     told = "\n".join(exchange.content["traceback"])

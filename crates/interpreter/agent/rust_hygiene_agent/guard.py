@@ -174,6 +174,8 @@ class Guard:
         """Before an error of memory is formatted."""
         self.release()
         _shorten(trace)
+        for shown in _chain(error):
+            _shorten(shown.__traceback__)
         if isinstance(error, MemoryError) and not error.args:
             error.args = (describe(self.board()) or "memory is used up",)
 
@@ -213,14 +215,11 @@ class Guard:
 
     def cut(self, error):
         """Lets go of what the frames of an error hold, which has been shown."""
-        seen = 0
-        while error is not None and seen < _CHAIN:
-            trace = error.__traceback__
+        for shown in _chain(error):
+            trace = shown.__traceback__
             if trace is not None:
                 trace.tb_next = None
-            error.__traceback__ = None
-            error = error.__cause__ or error.__context__
-            seen += 1
+            shown.__traceback__ = None
         trace = getattr(sys, "last_traceback", None)
         if trace is not None:
             trace.tb_next = None
@@ -230,8 +229,19 @@ class Guard:
         gc.collect()  # whoever formatted the frames has left cycles with them
 
 
+def _chain(error):
+    """An error and those that it came from, as far as they are shown."""
+    for _ in range(_CHAIN):
+        if error is None:
+            return
+        yield error
+        error = error.__context__ if error.__cause__ is None else error.__cause__
+
+
 def _shorten(trace):
     """A recursion that used up the memory has millions of frames: the first and the last tell enough."""
+    if trace is None:
+        return
     first, count = trace, 0
     last = []
     while trace is not None:

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     cpu::parse_stat,
-    read::{number, read},
+    read::{number, read, read_kept},
 };
 
 /// Descriptors kept for one process's threads; more threads are read by path.
@@ -122,11 +122,18 @@ pub(crate) fn note_interpreter(pid: u32) {
 
 /// The processes that interpreters of ours have left to us. They go to the main thread (proc(5)).
 pub(crate) fn orphans() -> Vec<u32> {
-    let own = std::process::id();
-    let Ok(text) = read(format!("/proc/self/task/{own}/children")) else {
+    static KEPT_OPEN: OnceLock<Option<File>> = OnceLock::new();
+    let file = KEPT_OPEN.get_or_init(|| {
+        let own = std::process::id();
+        File::open(format!("/proc/self/task/{own}/children")).ok()
+    });
+    let Some(file) = file else { return Vec::new() };
+    // The text comes a page at a time: what does not fill less than a page is the end.
+    let (mut buffer, mut spill) = ([0; 2048], Vec::new());
+    let Ok(text) = read_kept(file, &mut buffer, &mut spill) else {
         return Vec::new();
     };
-    let children = parse_children(&text);
+    let children = parse_children(text);
     let mut interpreters = INTERPRETERS.lock().unwrap_or_else(PoisonError::into_inner);
     interpreters.retain(|pid| children.contains(pid));
     if interpreters.is_empty() {
