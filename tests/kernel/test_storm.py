@@ -114,10 +114,18 @@ def answer(kernel, cell):
         kernel.pump(0.02)
 
 
+# Until the thread that was just being started has said what it says.
+WAIT = """
+import threading, time
+until = time.monotonic() + 1
+while "t" in globals() and (t in threading._limbo or t.is_alive()) and time.monotonic() < until: time.sleep(0.001)
+"""
+
+
 def storm(kernel, count, **where):
     """Interrupts `count` cells, each at a random moment; returns how many of them ended by it."""
     chance = random.Random(SEED)
-    lengths, ended = {}, 0
+    lengths, ended, late = {}, 0, {}
     for name, code in CELLS.items():
         if name != "a question":
             begun = time.monotonic()
@@ -142,9 +150,20 @@ def storm(kernel, count, **where):
         else:
             assert exchange.status == "ok"
         check_outputs(name, exchange, len(requests))
+        if name in ("threads", "awaits of tasks"):
+            left = f"{len(exchange.stdout.splitlines())}\n"
+            late[cell.header["msg_id"]] = left
+            assert kernel.execute_ok(WAIT, **where).stdout in ("", left)
         after = kernel.execute_ok(f"print('after {number}')\n{number}", **where)
         assert (after.stdout, after.result) == (f"after {number}\n", str(number))
         assert NOT_AWAITED.sub("", after.stderr) == ""
+    # A thread or a task that was not waited for says its number later.
+    for message in [m for m in kernel.unread["iopub"] if m.type == "stream"]:
+        assert message.content["text"] == late.pop(message.parent_header["msg_id"], None), (
+            message,
+            message.parent_header,
+        )
+        kernel.unread["iopub"].remove(message)
     return ended
 
 

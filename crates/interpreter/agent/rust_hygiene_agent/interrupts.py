@@ -3,6 +3,7 @@
 import _thread
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -12,8 +13,11 @@ from IPython.core.interactiveshell import InteractiveShell
 
 # A signal that hits IPython's own code between the request and the person's code comes again after this many seconds.
 _AGAIN = 0.001
-# Code that is not known to run the person's is interrupted all the same after this many seconds: it may be theirs too.
+# Code that is not known to run the person's is interrupted all the same after so many seconds and looks: it may be theirs too. (On a
+# busy machine the seconds alone pass between two looks.)
 PATIENCE = 0.2
+LOOKS = 40
+_ASYNCIO = (os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "tasks.py"))
 _PYDEVD_WAITS = "_do_wait_suspend"  # the method in which a cell stands at a breakpoint
 
 # Frames that are looked at: only the person's code goes deeper, and each look makes an object of a frame.
@@ -28,12 +32,15 @@ def _codes(*functions):
     return {id(function.__code__) for function in functions if function is not None}
 
 
-# A lock that a wait gives back and takes again would be taken twice or not at all; what IPython calls after each cell would be told as
-# an error of its own.
+# A lock that a wait gives back and takes again would be taken twice or not at all; a child that is just made would be known to nobody,
+# and go on; what IPython calls before and after each cell would be told as an error of its own.
 _WHOLE = _codes(
     threading.Condition._acquire_restore,
     threading.Condition._release_save,
     threading.Condition.__exit__,
+    subprocess.Popen.__init__,
+    subprocess.Popen.__enter__,
+    subprocess.Popen._execute_child,
     InteractiveShell._clear_warning_registry,
     getattr(DisplayPublisher, "_on_pre_execute", None),
     getattr(DisplayPublisher, "_on_post_execute", None),
@@ -61,6 +68,7 @@ class Interrupts:
         self.cell_is_over = False  # the person's code has ended, and the reply has not gone out
         self._interrupt_pending = False
         self._postponed_at = None  # when an interrupt first found IPython's code instead of the person's
+        self._looks = 0  # how often since then
         self._comes_again = None  # the cell that the next signal, sent by ourselves, is meant for
 
     def on_sigint(self, signum, frame):
@@ -113,8 +121,9 @@ class Interrupts:
 
     def _is_overdue(self):
         if self._postponed_at is None:
-            self._postponed_at = _clock()
-        return _clock() - self._postponed_at > PATIENCE
+            self._postponed_at, self._looks = _clock(), 0
+        self._looks += 1
+        return self._looks > LOOKS and _clock() - self._postponed_at > PATIENCE
 
     def _send_again(self, cell):
         """In a thread: the signal that hit between IPython's own lines hits the person's code instead."""
@@ -155,14 +164,15 @@ def runs_user_code(frame, whole=_WHOLE_FOR_INTERRUPTS):
     """True if what is interrupted was called by the person's code, or by something that cares for its exceptions.
 
     Anywhere else - in IPython's steps from one to the next, or in asyncio's loop - an exception would leave a lock taken, a
-    coroutine that is never awaited, or a broken loop; in a finaliser Python would print and drop it; where a shell command's child
-    is made or its end is noted, the child would be lost. `whole` are the ids of further code that must come to its end.
+    coroutine that is never awaited, a task that no loop runs, or a broken loop; in a finaliser Python would print and drop it;
+    where a shell command's child is made or its end is noted, the child would be lost. `whole` are the ids of further code that
+    must come to its end.
     """
     if _debugger_is_at_work(frame):
         return False
     for _ in range(_DEEP):
         code = frame.f_code
-        if id(code) in whole or code.co_name == "__del__" or code.co_filename.endswith("ptyprocess.py"):
+        if id(code) in whole or _must_come_to_its_end(code):
             return False
         frame = frame.f_back
         if frame is None:
@@ -170,6 +180,16 @@ def runs_user_code(frame, whole=_WHOLE_FOR_INTERRUPTS):
         if id(frame.f_code) in _CARE_FOR_INTERRUPTS:
             return True
     return True
+
+
+def _must_come_to_its_end(code):
+    name, file = code.co_name, code.co_filename
+    return (
+        name == "__del__"
+        or file.endswith("ptyprocess.py")
+        or name == "create_task"
+        and file.endswith(_ASYNCIO)
+    )
 
 
 def _debugger_is_at_work(frame):

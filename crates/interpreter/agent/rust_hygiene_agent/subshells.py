@@ -17,7 +17,7 @@ import time
 from .channel import _exit
 from .debugging import leave_alone
 from .frames import ChannelClosed, Frames
-from .interrupts import PATIENCE, runs_user_code
+from .interrupts import LOOKS, PATIENCE, runs_user_code
 from .kernel import IPythonKernel
 from .replies import text_of
 from .separate import at_end_of_thread, begin, separate
@@ -195,12 +195,13 @@ class Subshell(IPythonKernel):
         the main one.
         """
         self._interrupts_for[number] = True
-        overdue_at = time.monotonic() + PATIENCE
-        if self._try_to_interrupt(number, overdue_at):
+        if self._try_to_interrupt(number, False):
             return
 
         def go_on():
-            while not self._try_to_interrupt(number, overdue_at):
+            overdue_at, looks = time.monotonic() + PATIENCE, 1
+            while not self._try_to_interrupt(number, looks > LOOKS and time.monotonic() > overdue_at):
+                looks += 1
                 time.sleep(_NOT_YET)
 
         # Not here: others have to be interrupted, and this one may take as long as the front does not take what is being sent.
@@ -211,7 +212,7 @@ class Subshell(IPythonKernel):
         except RuntimeError:  # no more threads
             go_on()
 
-    def _try_to_interrupt(self, number, overdue_at):
+    def _try_to_interrupt(self, number, is_overdue):
         """False if it is to be tried again.
 
         An exception is raised in the thread with its next step in Python, so not while it waits in C code.
@@ -229,7 +230,7 @@ class Subshell(IPythonKernel):
                 self.cancelled_by_interrupt = True
                 self.server.loop.call_soon_threadsafe(task.cancel)
             return True
-        if (not in_persons_code or _a_thread_begins(sending)) and time.monotonic() < overdue_at:
+        if (not in_persons_code or _a_thread_begins(sending)) and not is_overdue:
             return False
         if self._kernel.debugger is not None:
             self._kernel.debugger.interrupted(ident, frame)
