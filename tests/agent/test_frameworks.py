@@ -25,6 +25,12 @@ def counters(facts, framework, device="0"):
     return found
 
 
+def held_by(shell, kind):
+    """The one holder of a kind."""
+    (held,) = [row for row in shell.explain()["holders"] if row["kind"] == kind]
+    return held
+
+
 def on_gpu(facts, name):
     """({device: MiB} before, {device: MiB} now) of a variable."""
     row = next(row for row in facts["variables"] if row["name"] == name)
@@ -79,8 +85,7 @@ def test_a_variable_is_told_with_its_bytes_on_the_gpu(shell):
 def test_what_the_output_history_keeps_on_a_gpu_is_told(shell):
     shell.run(f"{FAKES}torch = fake_frameworks.torch()")
     shell.run("torch.Tensor(40 << 20)")
-    (held,) = [row for row in shell.explain()["holders"] if row["kind"] == "out"]
-    assert held["gpu"] == {"0": 40 * MIB}
+    assert held_by(shell, "out")["gpu"] == {"0": 40 * MIB}
 
 
 def test_a_graph_keeps_what_its_nodes_saved_on_the_gpu(shell):
@@ -89,15 +94,14 @@ def test_a_graph_keeps_what_its_nodes_saved_on_the_gpu(shell):
         "loss = torch.Tensor(4); loss.is_leaf = False\n"
         "loss.grad_fn = Node(torch.Tensor(16 << 20), [Node(torch.Tensor(48 << 20))])"
     )
-    (held,) = [row for row in shell.explain()["holders"] if row["kind"] == "autograd"]
+    held = held_by(shell, "autograd")
     assert (held["gpu"], held["detail"]) == ({"0": 64 * MIB}, "2 nodes")
 
 
 def test_a_small_view_of_a_large_tensor_pays_for_all_of_it(shell):
     shell.run(f"{FAKES}torch = fake_frameworks.torch()")
     shell.run("whole = torch.Tensor(64 << 20); views = [torch.Tensor(1024, of=whole)]; del whole")
-    (held,) = [row for row in shell.explain()["holders"] if row["kind"] == "view"]
-    assert held["gpu"] == {"0": 64 * MIB}
+    assert held_by(shell, "view")["gpu"] == {"0": 64 * MIB}
 
 
 def test_a_view_of_cupy_pays_for_its_block_and_the_block_counts_once(shell):

@@ -105,19 +105,14 @@ IN_THREADS = ("thread", "threads")
 
 
 def tree(pid):
-    found, todo = [], [pid]
-    while todo:
+    found = [pid]
+    for here in found:
         try:
-            tasks = os.listdir(f"/proc/{todo[-1]}/task")
-            here = todo.pop()
-            for task in tasks:
-                children = Path(f"/proc/{here}/task/{task}/children").read_text().split()
-                found += children
-                todo += children
+            for task in os.listdir(f"/proc/{here}/task"):
+                found += Path(f"/proc/{here}/task/{task}/children").read_text().split()
         except OSError:
-            if todo:
-                todo.pop()
-    return found
+            continue  # it has ended
+    return found[1:]
 
 
 def held(pid):

@@ -415,15 +415,17 @@ def _used(shell, cell):
     """The user's names that the cell mentions, itself or by way of functions and classes of the notebook."""
     users = set(rebirth.user_names(shell, shell.kernel.facts))
     try:
-        todo = [node.id for node in ast.walk(ast.parse(shell.transform_cell(cell))) if type(node) is ast.Name]
+        waiting = [
+            node.id for node in ast.walk(ast.parse(shell.transform_cell(cell))) if type(node) is ast.Name
+        ]
     except SyntaxError:
-        todo = cell.split()  # it will say so itself
+        waiting = cell.split()  # it will say so itself
     found = {}
-    while todo:
-        name = todo.pop()
+    while waiting:
+        name = waiting.pop()
         if name in users and name not in found:
             found[name] = None
-            todo += _mentioned(shell.user_ns[name])
+            waiting += _mentioned(shell.user_ns[name])
     return list(found)
 
 

@@ -249,6 +249,19 @@ impl Reader<'_> {
         walk_body(self, body);
         self.loops = loops;
     }
+
+    fn repeated(&mut self, body: &[Stmt], orelse: &[Stmt]) {
+        self.loops += 1;
+        walk_body(self, body);
+        self.loops -= 1;
+        walk_body(self, orelse);
+    }
+
+    fn defaults(&mut self, parameters: &Parameters) {
+        for default in parameters.iter().filter_map(|one| one.default()) {
+            self.visit_expr(default);
+        }
+    }
 }
 
 impl<'a> Visitor<'a> for Reader<'_> {
@@ -281,17 +294,11 @@ impl<'a> Visitor<'a> for Reader<'_> {
             Stmt::For(each) => {
                 self.iterates(&each.iter);
                 self.visit_expr(&each.iter);
-                self.loops += 1;
-                self.visit_body(&each.body);
-                self.loops -= 1;
-                self.visit_body(&each.orelse);
+                self.repeated(&each.body, &each.orelse);
             }
             Stmt::While(each) => {
                 self.visit_expr(&each.test);
-                self.loops += 1;
-                self.visit_body(&each.body);
-                self.loops -= 1;
-                self.visit_body(&each.orelse);
+                self.repeated(&each.body, &each.orelse);
             }
             Stmt::With(with) => {
                 for item in &with.items {
@@ -347,14 +354,6 @@ impl<'a> Visitor<'a> for Reader<'_> {
                 }
             }
             _ => walk_expr(self, expr),
-        }
-    }
-}
-
-impl Reader<'_> {
-    fn defaults(&mut self, parameters: &Parameters) {
-        for default in parameters.iter().filter_map(|one| one.default()) {
-            self.visit_expr(default);
         }
     }
 }
