@@ -28,8 +28,8 @@ _clock, _sleep, _kill, _pid = time.monotonic, time.sleep, os.kill, os.getpid
 
 
 def _codes(*functions):
-    """Ids of the functions' code: to hash the code itself takes long. What this IPython does not have is left out."""
-    return {id(function.__code__) for function in functions if function is not None}
+    """Ids of the functions' code: to hash the code itself takes long. What this Python or IPython does not have is left out."""
+    return {id(function.__code__) for function in functions if hasattr(function, "__code__")}
 
 
 # A lock that a wait gives back and takes again would be taken twice or not at all; a child that is just made would be known to nobody,
