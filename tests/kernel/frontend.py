@@ -320,7 +320,10 @@ class Frontend:
     # --- the end
 
     def processes(self):
-        """Pids of everything alive that this kernel started: they inherited our tag, whoever is their parent."""
+        """Pids of everything alive that this kernel started: they inherited our tag, whoever is their parent. Without its warden."""
+        return [pid for pid in self.all_processes() if name_of(pid) != "warden"]
+
+    def all_processes(self):
         tag = f"FRONTEND_TAG={self.tag}".encode()
         found = []
         for entry in Path("/proc").iterdir():
@@ -341,7 +344,7 @@ class Frontend:
 
     def assert_all_gone(self, timeout=PATIENCE):
         deadline = time.monotonic() + timeout
-        while left := self.processes():
+        while left := self.all_processes():
             assert time.monotonic() < deadline, f"processes outlive the kernel: {describe(left)}"
             time.sleep(0.02)
 
@@ -403,6 +406,13 @@ def execute_content(
         "allow_stdin": allow_stdin,
         "stop_on_error": stop_on_error,
     }
+
+
+def name_of(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
 
 
 def describe(pids):

@@ -172,20 +172,34 @@ def test_what_was_meant_for_the_kernel_before_is_not_done(start_kernel):
     assert kernel.collect(cell).content["ename"] == "KeyboardInterrupt"
 
 
+@pytest.mark.parametrize("outright", ["the front", "its group"])
 @ours
-def test_the_interpreter_does_not_outlive_the_front(start_kernel):
-    """Whatever it does, and whatever it started in its group."""
+def test_nothing_that_a_cell_started_in_its_group_outlives_the_front(start_kernel, outright):
+    """As with a kernel of one process, whose group a manager kills."""
     kernel = start_kernel()
     kernel.execute_ok("import subprocess; job = subprocess.Popen(['sleep', '1000'])")
-    pid = interpreter_pid(kernel)
+    pid, job = interpreter_pid(kernel), kernel.evaluate("job.pid")
     cell = kernel.start("print('running', flush=True)\nwhile True: pass")
     kernel.wait_for_stream(cell, "running\n")
-    assert {pid, kernel.pid} <= set(kernel.processes())
+    assert {pid, job, kernel.pid} == set(kernel.processes())
+    if outright == "the front":
+        os.kill(kernel.pid, signal.SIGKILL)
+    else:
+        os.killpg(kernel.pid, signal.SIGKILL)
+    kernel.manager.provisioner.process.wait(PATIENCE)
+    kernel.assert_all_gone(2)
+    kernel.kill()
+
+
+@ours
+def test_what_an_interpreter_left_that_has_ended_is_nobody_elses(start_kernel):
+    """The group of an interpreter that was started anew is known, and the one before it forgotten."""
+    kernel = start_kernel()
+    assert kernel.execute("import os; os._exit(3)").status == "error"
+    kernel.execute_ok("import subprocess; job = subprocess.Popen(['sleep', '1000'])")
     os.kill(kernel.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 2
-    while pid in kernel.processes():
-        assert time.monotonic() < deadline, "the interpreter lives on"
-        time.sleep(0.01)
+    kernel.manager.provisioner.process.wait(PATIENCE)
+    kernel.assert_all_gone(2)
     kernel.kill()
 
 

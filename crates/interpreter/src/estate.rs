@@ -93,15 +93,17 @@ impl Segments {
     }
 }
 
-/// Kills everyone below this process but trackers of shared resources, whose ids are returned. `interpreter` is killed if `lives`.
+/// Kills everyone below this process but the warden and trackers of shared resources, whose ids are returned. `interpreter` is killed if
+/// `lives`.
 pub(crate) fn kill_everyone(interpreter: Pid, lives: bool) -> Vec<Pid> {
     let mut trackers = Vec::new();
+    let warden = crate::warden::pid().map(|pid| Pid::from_raw(pid as i32));
     for _ in 0..ROUNDS {
         let mut any = false;
         trackers.clear();
         for pid in below_this_process() {
-            if pid == interpreter && !lives {
-                continue; // a zombie
+            if pid == interpreter && !lives || Some(pid) == warden {
+                continue; // the interpreter is a zombie
             }
             if is_tracker(pid) {
                 trackers.push(pid);

@@ -26,6 +26,7 @@ mod pipe;
 mod remains;
 mod spawn;
 mod text;
+pub mod warden;
 
 pub use exit::End;
 pub use exit::Exit;

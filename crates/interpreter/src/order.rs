@@ -122,6 +122,7 @@ impl Interpreter {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .ok_or_else(|| io::Error::other("the child has no pid"))?;
+        crate::warden::note(Pid::from_raw(pid));
         let pipe = |stream, fd| Pipe {
             stream,
             watch: None,
@@ -296,6 +297,7 @@ impl Interpreter {
                         Err(_) => Exit::Unknown,
                     };
                     self.take_last();
+                    crate::warden::forget(self.pid);
                     self.exit = Some(exit);
                     let fault = self.faults.take();
                     self.ready.push_back(Event::Exit(End { exit, peak, fault }));

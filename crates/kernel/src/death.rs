@@ -115,7 +115,7 @@ impl Kernel {
             config,
         };
         let interpreter = Interpreter::spawn(&spec).map_err(|error| error.to_string())?;
-        meter::note_interpreter(interpreter.pid());
+        meter::note_started(interpreter.pid());
         Ok(interpreter)
     }
 

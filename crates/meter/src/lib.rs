@@ -69,8 +69,8 @@ pub use reading::{
 pub use usage::{Usage, VirtualMemory};
 pub use watch::{Footing, Room, Watch, shared_memory_in_use};
 
-/// Notes that this process has started the interpreter `pid`: what else becomes a child of its main thread is an orphan that an
-/// interpreter has left, and counts as a child of the interpreter.
-pub fn note_interpreter(pid: u32) {
-    platform::note_interpreter(pid);
+/// Notes that this process has started `pid`, an interpreter or a helper: what else becomes a child of its main thread is an orphan that
+/// an interpreter has left, and counts as a child of the interpreter.
+pub fn note_started(pid: u32) {
+    platform::note_started(pid);
 }

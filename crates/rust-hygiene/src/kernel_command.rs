@@ -50,11 +50,18 @@ pub struct KernelArgs {
 /// # Errors
 /// When the kernel cannot start: no connection file, no interpreter to name, a port in use.
 pub fn run(args: KernelArgs) -> anyhow::Result<()> {
+    let has_warden = interpreter::warden::start();
     let (config, problems) = configuration::load(configuration::pairs(&args.set));
     start_log(
         args.log.as_deref().or(config.log.file.as_deref()),
         config.log.level,
     )?;
+    match (has_warden, interpreter::warden::pid()) {
+        (Err(error), _) => {
+            tracing::warn!(%error, "what cells start outlives a kernel that is killed")
+        }
+        (Ok(()), pid) => pid.into_iter().for_each(meter::note_started),
+    }
     for problem in &problems {
         tracing::warn!("{problem}");
     }
@@ -93,7 +100,9 @@ pub fn run(args: KernelArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(setup, &connection))
+    let outcome = runtime.block_on(serve(setup, &connection));
+    interpreter::warden::dismiss();
+    outcome
 }
 
 /// The journal bears the name of the connection file, as the kernel does in Jupyter's lists.

@@ -109,12 +109,12 @@ fn children_files_exist() -> bool {
     *EXIST.get_or_init(|| Path::new("/proc/thread-self/children").exists())
 }
 
-/// Interpreters of ours: what else becomes a child of this process was left to it.
-static INTERPRETERS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+/// What this process has started: what else becomes a child of it was left to it.
+static STARTED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// Notes that a child of this process was started by it.
-pub(crate) fn note_interpreter(pid: u32) {
-    INTERPRETERS
+pub(crate) fn note_started(pid: u32) {
+    STARTED
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(pid);
@@ -134,12 +134,12 @@ pub(crate) fn orphans() -> Vec<u32> {
         return Vec::new();
     };
     let children = parse_children(text);
-    let mut interpreters = INTERPRETERS.lock().unwrap_or_else(PoisonError::into_inner);
-    interpreters.retain(|pid| children.contains(pid));
-    if interpreters.is_empty() {
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    started.retain(|pid| children.contains(pid));
+    if started.is_empty() {
         return Vec::new(); // nobody is left who could have left anyone
     }
-    let is_orphan = |pid: &u32| !interpreters.contains(pid);
+    let is_orphan = |pid: &u32| !started.contains(pid);
     children.into_iter().filter(is_orphan).collect()
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn orphans() -> Vec<u32> {
 /// be missed.
 pub(crate) fn descendants(root: u32) -> Vec<u32> {
     let mut roots = vec![root];
-    if INTERPRETERS
+    if STARTED
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .contains(&root)

@@ -16,7 +16,7 @@ mod read;
 use std::{path::Path, sync::OnceLock};
 
 pub(crate) use cgroup::{Bound, bounds, bytes_in_use};
-pub(crate) use children::{descendants, note_interpreter, orphans};
+pub(crate) use children::{descendants, note_started, orphans};
 pub(crate) use cpu::{HostTimes, ProcessTimes, Stat, host_times, process_times, stat};
 pub(crate) use memory::{MachineMemory, machine_memory, shared_out};
 pub(crate) use nvidia::nvml_library;
