@@ -69,10 +69,6 @@ SUITES = [
             "tests/test_transport_security.py",
         ),
         ini=_AUTO,
-        deselect=(
-            # what is in the runtime folder is counted while the journal may or may not be there yet
-            "tests/test_kernelapp.py::test_kernelapp_lifecycle",
-        ),
         exceptions={
             f"tests/test_kernelmanager.py::{kind}KernelManager::test_subclass_callables": "counts signals; our kernelspec asks for interrupts by message"
             for kind in ("Test", "TestAsync")

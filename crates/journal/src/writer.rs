@@ -34,6 +34,8 @@ pub struct Journal {
     lines: Option<SyncSender<Vec<u8>>>,
     trouble: Arc<Mutex<Trouble>>,
     thread: Option<JoinHandle<()>>,
+    /// The start of a session in which nothing has happened yet.
+    held_back: Option<(String, Entry)>,
     lost: u64,
 }
 
@@ -60,12 +62,26 @@ impl Journal {
             lines: Some(lines),
             trouble,
             thread: Some(thread),
+            held_back: None,
             lost: 0,
         })
     }
 
-    /// Hands over an entry. Never waits.
+    /// Hands over an entry. Never waits. A session in which nothing happens leaves no journal.
     pub fn add(&mut self, time: &str, entry: Entry) {
+        match entry {
+            Entry::Start { .. } => self.held_back = Some((time.to_owned(), entry)),
+            Entry::End { .. } if self.held_back.is_some() => {}
+            _ => {
+                if let Some((time, start)) = self.held_back.take() {
+                    self.hand_over_or_count(&time, start);
+                }
+                self.hand_over_or_count(time, entry);
+            }
+        }
+    }
+
+    fn hand_over_or_count(&mut self, time: &str, entry: Entry) {
         if self.lost > 0 {
             let text = format!("{} lines were lost: the disk was too slow", self.lost);
             if self.hand_over(time, Entry::Note { text }) {
@@ -226,6 +242,41 @@ mod tests {
         );
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    }
+
+    #[test]
+    fn a_session_in_which_nothing_happens_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = || Entry::Start {
+            kernel: "kernel-1".into(),
+            pid: 1,
+            version: "0".into(),
+            python: "python".into(),
+            folder: "/".into(),
+            notebook: None,
+        };
+        let end = || Entry::End {
+            how: "asked".into(),
+        };
+        for (entries, expected) in [
+            (vec![start(), end()], None),
+            (
+                vec![start(), note("x"), end()],
+                Some(vec!["start", "note", "end"]),
+            ),
+        ] {
+            let mut journal = Journal::open(options(folder.path(), 1 << 20)).unwrap();
+            entries
+                .into_iter()
+                .for_each(|entry| journal.add("now", entry));
+            drop(journal);
+            let text = fs::read_to_string(folder.path().join("a/b/kernel-1.jsonl")).ok();
+            let events = text.as_ref().map(|text| {
+                let events = text.lines().filter_map(|line| line.split('"').nth(7));
+                events.collect::<Vec<_>>()
+            });
+            assert_eq!(events, expected);
+        }
     }
 
     #[test]
