@@ -2,6 +2,8 @@
 
 import pytest
 
+from test_subshells import create, delete, on
+
 ours = pytest.mark.ours
 
 
@@ -187,3 +189,62 @@ threading.Timer(0.2, go.set).start()
     kernel.pump_for(0.5)
     kernel.execute_ok("t.join()")
     assert kernel.evaluate("failed") == ["EOF when reading a line"]
+
+
+FORK_THAT_ASKS = """
+import os, getpass
+def fork_and_ask():
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            {question}
+        except {error} as error:
+            code = 7 if "a forked process cannot ask" in str(error) else 2
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+QUESTIONS = {
+    "input": ("input('from the fork')", "EOFError"),
+    "getpass": ("getpass.getpass()", "EOFError"),
+    "an order to the front": ("get_ipython().kernel.order('clean')", "Exception"),
+}
+
+
+@ours
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_fork_is_refused_its_questions(kernel, name):
+    question, error = QUESTIONS[name]
+    kernel.execute_ok(FORK_THAT_ASKS.format(question=question, error=error))
+    in_thread = (
+        "import threading\ncodes = [fork_and_ask()]\n"
+        "t = threading.Thread(target=lambda: codes.append(fork_and_ask())); t.start(); t.join()"
+    )
+    kernel.execute_ok(in_thread, allow_stdin=True)
+    assert kernel.evaluate("codes") == [7, 7]
+    cell, _ = ask(kernel, "print(input('the notebook asks'))")
+    kernel.answer_input("and is answered")
+    assert kernel.collect(cell).stdout == "and is answered\n"
+
+
+@ours
+def test_a_fork_of_a_subshell_is_refused_its_questions(kernel):
+    kernel.execute_ok(FORK_THAT_ASKS.format(question="input()", error="EOFError"))
+    subshell = create(kernel)
+    kernel.execute_ok("code_of_subshell = fork_and_ask()", allow_stdin=True, **on(subshell))
+    assert kernel.evaluate("code_of_subshell") == 7
+    delete(kernel, subshell)
+
+
+@ours
+def test_what_the_front_knows_is_not_told_to_a_fork(kernel):
+    code = """
+import os
+pid = os.fork()
+if not pid:
+    %hygiene why
+os.waitpid(pid, 0)[1]
+"""
+    exchange = kernel.execute_ok(code)
+    assert exchange.result == "0" and "a forked process cannot ask" in exchange.stderr

@@ -10,6 +10,8 @@ from IPython.core.error import StdinNotImplementedError, UsageError
 
 from .frames import dumps
 
+_NOBODY_TO_ASK = "a forked process cannot ask: the front end answers the notebook's own process alone"
+
 # Bound here: a cell may replace them in their modules.
 _loads, _thread_id, _new_lock = json.loads, _thread.get_ident, _thread.allocate_lock
 
@@ -62,6 +64,8 @@ class Asking:
         return here._input_request(str(prompt), password=True)
 
     def _input_request(self, prompt, password):
+        if not self.channel.has_front:
+            raise EOFError(_NOBODY_TO_ASK)
         question = dumps({"prompt": prompt, "password": password})
         if _thread_id() != self.thread.ident:
             content = self._ask_from_thread(question)
@@ -106,6 +110,8 @@ class Asking:
 
         `known` is what only we know. Returns when it has, or has noted it: an empty text, or why it cannot.
         """
+        if not self.channel.has_front:
+            return _NOBODY_TO_ASK
         if what == "findings" and getattr(self, "_look_wanted", False):
             self.look_if_wanted(bool)  # it is waited for
         question = {"op": "ask", "what": what, "words": list(words), "afterwards": afterwards}
@@ -114,6 +120,8 @@ class Asking:
 
     def order(self, what, words=()):
         """Has the front do something; returns the text that it tells when it has. An error is raised as a UsageError."""
+        if not self.channel.has_front:
+            raise UsageError(_NOBODY_TO_ASK)
         self.channel.send({"op": "do", "what": what, "words": list(words)})
         told = _loads(bytes(self._await("told")[0]))
         if "error" in told:

@@ -56,6 +56,11 @@ class Channel(Frames):
                 pass
         self._lock = threading.RLock()
 
+    @property
+    def has_front(self):
+        """False in a forked child."""
+        return _getpid() == self._pid
+
     def adopt(self, connected, passed):
         """In a forked child: whoever is at the other end of this socket is the front from now on; `passed` as above."""
         self.socket = connected
@@ -130,8 +135,8 @@ class Channel(Frames):
 
     def guarded(self, function, *arguments):
         """Calls it while no other thread sends, and no interrupt raises in this one."""
-        if _getpid() != self._pid:
-            return None  # a forked child has no front
+        if not self.has_front:
+            return None
         me = _thread_id()
         main = me == self._main
         if main:

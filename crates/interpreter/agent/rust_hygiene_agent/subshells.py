@@ -48,6 +48,11 @@ class Line(Frames):
         """True in a forked child."""
         return self.channel.forked
 
+    @property
+    def has_front(self):
+        """False in a forked child."""
+        return self.channel.has_front
+
     def receive(self):
         """The next frame; wakes now and then, so that an interrupt can end the wait."""
         while not self.wait(0.1):
