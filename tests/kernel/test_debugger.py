@@ -723,6 +723,10 @@ BAD_REQUESTS = {
     "evaluate without an expression": ("evaluate", {}),
     "evaluate nonsense": ("evaluate", {"expression": "1 +", "context": "repl"}),
     "attach twice": ("attach", {}),
+    "continue where nothing stands": ("continue", {"threadId": 1}),
+    "exceptionInfo where nothing stands": ("exceptionInfo", {"threadId": 1}),
+    "what debugpy does not know": ("loadedSources", {}),
+    "what an adapter asks": ("runInTerminal", {}),
 }
 
 

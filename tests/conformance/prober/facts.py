@@ -2,6 +2,7 @@
 
 import json
 
+from . import debug
 from .normal import is_coloured, plain, seen
 
 
@@ -55,6 +56,9 @@ class Facts:
             self.output(kind, content)
         elif kind == "error":
             self.error(content)
+        elif kind == "debug_event":
+            if not debug.is_noise(content):
+                self.lines.append(debug.event_line(content, self.normal))
         elif kind.startswith("comm_"):
             metadata = (
                 f" metadata={_json(self.normal.value(message['metadata']))}" if message["metadata"] else ""
@@ -102,6 +106,9 @@ class Facts:
         content.pop("traceback", None)
         if message["msg_type"] == "execute_reply":
             self.lines.append(f"reply {_json(self.normal.value(content))}")
+            return
+        if message["msg_type"] == "debug_reply":
+            self.lines += flat("debug_reply", debug.reply_content(content, self.normal))
             return
         if message["msg_type"] == "complete_reply" and "matches" in content:
             types = content["metadata"].get("_jupyter_types_experimental", [])

@@ -22,6 +22,10 @@ A cell begins with `# %%`, a verb and options `key=value`:
     is_complete            one request for each block between lines of `---`
     request CHANNEL        each line is a JSON message: ["type", {content}]
     queue                  the same on shell, all sent before anything is read
+    dump NAME              the cell is dumped for the debugger
+    start NAME             a dumped cell is run, and not waited for
+    end                    what came of the cell that was started
+    debug                  each line is a JSON message: ["command", {arguments}], see `debug.py`, or ["wait", "event"]
 """
 
 import importlib.util

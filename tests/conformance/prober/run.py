@@ -4,6 +4,7 @@ import json
 import re
 import time
 
+from .debug import Debugging
 from .facts import Facts
 from .normal import Normal
 from .talk import Talk
@@ -103,6 +104,36 @@ def _request(talk, rest, options, body):
     return answers
 
 
+def _dump(talk, rest, options, body):
+    return [("", _debugging(talk).dump(rest[0], body))]
+
+
+def _start(talk, rest, options, body):
+    _debugging(talk).start(rest[0])
+    return []
+
+
+def _end(talk, _, options, body):
+    return [("", _debugging(talk).end())]
+
+
+def _debug(talk, _, options, body):
+    answers = []
+    for line in _lines(body):
+        command, arguments = json.loads(line)
+        if command == "wait":
+            answers.append((f"[wait {arguments}] ", _debugging(talk).wait(arguments)))
+        else:
+            answers.append((f"[{command}] ", _debugging(talk).ask(command, arguments)))
+    return answers
+
+
+def _debugging(talk):
+    if talk.debugging is None:
+        talk.debugging = Debugging(talk)
+    return talk.debugging
+
+
 def _queue(talk, _, options, body):
     """Also who was answered first."""
     sent = [talk.send("shell", *json.loads(line)) for line in _lines(body)]
@@ -125,5 +156,9 @@ _VERBS = {
     "inspect1": _asking("inspect", lambda body: [body]),
     "is_complete": _asking("is_complete", _blocks),
     "request": _request,
+    "dump": _dump,
+    "start": _start,
+    "end": _end,
+    "debug": _debug,
     "queue": _queue,
 }

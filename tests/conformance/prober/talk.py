@@ -45,6 +45,8 @@ class Talk:
             path.write_text(text)
         self.log = (self.root / "kernel.log").open("wb")
         self.answers = {}
+        self.events = []  # of the debugger, which belong to no request
+        self.debugging = None
         self.stdin = probe.json("stdin", [])
         self.settle = probe.json("settle", 0)
         environment = {
@@ -142,6 +144,9 @@ class Talk:
 
     def take(self, channel, message):
         """Puts a message to the request that it names as its parent."""
+        if message["msg_type"] == "debug_event":
+            self.events.append(message)
+            return
         answer = self.answers.get(message["parent_header"].get("msg_id"))
         if answer is None:
             return

@@ -32,6 +32,7 @@ class DebugSession:
         self._bystander = None  # from the first session on
         self._bell = Bell()
         self.adapter = None  # the connection, while a session lasts
+        self._met = {}  # what the adapter says of itself: `supports…`
         self._initialized = False
         self._is_attached = False
         self._breakpoints = {}  # path: what the client asked for, and where debugpy put them

@@ -25,6 +25,26 @@ _NOT_THE_USERS = re.compile(
     r"|get_ipython|debugpy|exit|quit|In|Out|_oh|_dh|_{1,3}|_\d.*|_i.*",
     re.DOTALL,
 )
+# Requests that are met only by an adapter that says so when it is initialized; debugpy leaves the others without an answer.
+_OPTIONAL = {
+    "breakpointLocations": "supportsBreakpointLocationsRequest",
+    "cancel": "supportsCancelRequest",
+    "dataBreakpointInfo": "supportsDataBreakpoints",
+    "disassemble": "supportsDisassembleRequest",
+    "loadedSources": "supportsLoadedSourcesRequest",
+    "readMemory": "supportsReadMemoryRequest",
+    "restart": "supportsRestartRequest",
+    "restartFrame": "supportsRestartFrame",
+    "reverseContinue": "supportsStepBack",
+    "setDataBreakpoints": "supportsDataBreakpoints",
+    "setInstructionBreakpoints": "supportsInstructionBreakpoints",
+    "stepBack": "supportsStepBack",
+    "terminateThreads": "supportsTerminateThreadsRequest",
+    "writeMemory": "supportsWriteMemoryRequest",
+    # those of an adapter to its client
+    "runInTerminal": None,
+    "startDebugging": None,
+}
 _INITIALIZE_S = 30.0  # the adapter answers by itself; one that does not is deaf
 _END_S = 1.0  # for the adapter to end a session
 _ATTACH_S = 60.0  # debugpy that has ended by a mistake never answers
@@ -59,7 +79,7 @@ class Debugger(DebugSession):
             return _failure(message, "ValueError", f"bad debug_request: {error}")
         try:
             own = getattr(self, "_do_" + command, None) if command.isidentifier() else None
-            return own(message, arguments) if own is not None else self._forward(message)
+            return own(message, arguments) if own is not None else self._forward_if_met(message, command)
         except (KeyError, TypeError, ValueError) as error:
             text = f"bad arguments of {command!r}: {type(error).__name__}: {text_of(error)}"
             return _failure(message, "ValueError", text)
@@ -72,11 +92,19 @@ class Debugger(DebugSession):
             log.debug("debug_request %s failed", command, exc_info=True)
             return _failure(message, type(error).__name__, text_of(error))
 
+    def _forward_if_met(self, message, command):
+        if self.adapter is not None and command in _OPTIONAL and not self._met.get(_OPTIONAL[command]):
+            raise Refused(f"debugpy does not know {command!r}")
+        return self._forward(message)
+
     def _do_initialize(self, message, arguments):
         if self.adapter is None:
             self._start()
         self.adapter.send(message)
-        return self.adapter.answer(message, _INITIALIZE_S)
+        reply = self.adapter.answer(message, _INITIALIZE_S)
+        if reply.get("success"):
+            self._met = reply.get("body") or {}
+        return reply
 
     def _do_attach(self, message, arguments):
         if self.adapter is None:
@@ -154,7 +182,17 @@ class Debugger(DebugSession):
         self._breakpoints[path] = arguments, wanted
         return reply
 
+    def _require_stop(self):
+        """Refuses what debugpy answers only when it has done it with a stopped thread."""
+        if self.adapter is not None and not self._stopped:
+            raise Refused("no thread is stopped")
+
+    def _do_exceptionInfo(self, message, arguments):
+        self._require_stop()
+        return self._forward(message)
+
     def _do_continue(self, message, arguments):
+        self._require_stop()
         stopped, self._stopped = (
             self._stopped,
             set(),
