@@ -34,6 +34,8 @@ class KernelMagics(Magics):
         except MacroToEdit:
             print("A macro cannot be edited in a notebook.")
             return
+        if filename is None:
+            return  # it has been said that nothing was found
         self.shell.payload_manager.write_payload(
             {"source": "edit_magic", "filename": str(Path(filename).resolve()), "line_number": line_number}
         )

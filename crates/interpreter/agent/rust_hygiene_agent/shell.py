@@ -40,12 +40,17 @@ _IMAGES = ("image/png", "image/jpeg", "image/gif", "application/pdf")
 
 
 def _cut_our_frames(trace):
-    """Ends a traceback where the user's code called ours: an interrupt is raised in our signal handler."""
+    """Takes our frames out of a traceback, but for those that it begins with: an interrupt is raised in our signal handler, and an
+    error of IPython's where a method of ours has called it.
+    """
     last = None
     while trace is not None:
+        following = trace.tb_next
         if not trace.tb_frame.f_code.co_filename.startswith("<rust-hygiene>"):
+            if last is not None:
+                last.tb_next = trace
             last = trace
-        trace = trace.tb_next
+        trace = following
     if last is not None:
         last.tb_next = None
 
