@@ -12,6 +12,8 @@ import resource
 import signal
 import sys
 
+from .libc import give_back
+
 _loads, _pread, _pwrite = json.loads, os.pread, os.pwrite
 
 _getrlimit, _setrlimit = resource.getrlimit, resource.setrlimit
@@ -73,6 +75,7 @@ class Guard:
         self._ballast = None
         self._is_released = True
         self._is_eased = False  # for the error that is shown the limit is higher
+        self.is_telling = False  # an error of memory is being shown
         self._breach = None
         os.set_inheritable(board_fd, False)
         self.arm()
@@ -172,6 +175,7 @@ class Guard:
 
     def prepare(self, error, trace):
         """Before an error of memory is formatted."""
+        self.is_telling = True
         self.release()
         _shorten(trace)
         for shown in _chain(error):
@@ -227,6 +231,8 @@ class Guard:
         if getattr(presenter, "tb", None) is not None:
             presenter.tb.tb_next = None
         gc.collect()  # whoever formatted the frames has left cycles with them
+        give_back()  # or the next cell could not have what this one held
+        self.is_telling = False
 
 
 def _chain(error):

@@ -97,7 +97,7 @@ class Interrupts:
         The front sends it again as long as that is so, hence nothing is done where it would do harm.
         """
         self.guard.stop_others()
-        if not self.in_user_code:
+        if not self.in_user_code or self.guard.is_telling:
             return
         if self.guard.is_only_asked():
             error = self.guard.depth()

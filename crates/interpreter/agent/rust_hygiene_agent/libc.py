@@ -49,6 +49,13 @@ def function(name, result, *arguments, library=None, holds_the_gil=False):
 
 _report = []  # the functions with which Python's allocator tells
 _mallinfo = function("mallinfo2", _Info)
+_trim = function("malloc_trim", _Int, _Size)
+
+
+def give_back():
+    """Has glibc's allocator give free memory back to the system."""
+    if _trim is not None:
+        _trim(0)
 
 
 def malloc_in_use():
