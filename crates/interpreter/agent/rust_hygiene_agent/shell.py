@@ -47,8 +47,8 @@ def _cut_our_frames(trace):
     while trace is not None:
         following = trace.tb_next
         if not trace.tb_frame.f_code.co_filename.startswith("<rust-hygiene>"):
-            if last is not None:
-                last.tb_next = trace
+            if last is not None and last.tb_next is not trace:
+                last.tb_next = trace  # Python goes through all that follows, to see that it is no circle
             last = trace
         trace = following
     if last is not None:
