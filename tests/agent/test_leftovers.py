@@ -135,3 +135,47 @@ def test_garbage_in_the_heap_goes_alone_unless_something_lives_above_it(shell, p
 def test_it_gives_up_when_something_else_is_to_be_done(shell):
     shell.run("c = [b'x' * 9_000_000]; c.append(c); del c")
     assert shell.probe("facts.leftovers(lambda: True)") is None
+
+
+LIBRARY = "import sys, types\nlib = types.ModuleType('lib'); sys.modules['lib'] = lib\n{}\ndel lib"
+RECORDER = (
+    "class Recorder:\n    def __init__(self): self.kept = b'x' * 3_000_000\n    def __call__(self): pass\n"
+)
+LODGED = {
+    "in a list": (f"{RECORDER}lib.hooks = [Recorder() for _ in range(3)]", "lib.hooks", "list", "Recorder", 3),
+    "in a dict": (f"{RECORDER}lib.hooks = {{i: Recorder() for i in range(3)}}", "lib.hooks", "dict", "Recorder", 3),
+    "methods": (f"{RECORDER}lib.hooks = [Recorder().__call__ for _ in range(3)]", "lib.hooks", "", "Recorder", 3),
+    "one within the other": (
+        ("lib.call = print\ndef wrap(inner, data):\n    def call(*a): return inner(*a), data\n    return call\n"
+        "for i in range(9): lib.call = wrap(lib.call, b'x' * 1_000_000)"),
+        "lib.call", "", "call", 9,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LODGED)
+def test_what_a_library_keeps_is_told_with_its_place(shell, what):
+    source, place, shape, label, count = LODGED[what]
+    shell.run(LIBRARY.format(source))
+    row = look(shell)["registry"]
+    assert (row["type"], row["name"], row["shape"], row["detail"], row["count"]) == (
+        "lodged",
+        place,
+        shape,
+        label,
+        count,
+    )
+    assert row["bytes"] == pytest.approx(9 * MB, rel=0.1)
+
+
+NOT_LODGED = {
+    "a name leads there": f"{RECORDER}mine = [Recorder() for _ in range(3)]; lib.hooks = mine",
+    "there is one": f"{RECORDER}lib.hook = Recorder()",
+    "it is data": "lib.tables = [b'x' * 3_000_000 for _ in range(3)]",
+}
+
+
+@pytest.mark.parametrize("what", NOT_LODGED)
+def test_what_has_a_name_or_is_a_librarys_own_is_not_told(shell, what):
+    shell.run(LIBRARY.format(NOT_LODGED[what]))
+    assert "registry" not in look(shell)

@@ -6,13 +6,15 @@ on the account of the gate as well as on that of the variable. Nothing is called
 
 import functools
 import gc
+import io
 import itertools
-import opcode
+import re
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
 
 from .buffers import add_up
+from .habits import evicts
 from .kinds import attribute, derives, module_of, type_name
 
 _CODE = {
@@ -23,11 +25,13 @@ _CODE = {
 # Containers whose length is a field; a subclass may have its own `__len__`.
 _CACHES = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
 _METHODS = (types.FunctionType, classmethod, staticmethod)
-_EVICTING = frozenset(("popitem", "popleft", "pop", "move_to_end"))
-_DELETE = opcode.opmap["DELETE_SUBSCR"]
 _DEEPEST = 8
 _class_dict = type.__dict__["__dict__"].__get__
 _defaults = types.FunctionType.__defaults__.__get__
+_BYTES_IO_BUFFER = type(memoryview.obj.__get__(io.BytesIO(b"x").getbuffer()))
+_size_of_bytes_io = io.BytesIO.__sizeof__
+_searched = re.Match.__dict__["string"].__get__
+_start, _end = re.Match.start, re.Match.end
 _SMALLEST_VIEW = 1 << 16  # bases below are not worth a thought
 _MET = 5_000
 _TIMES = 8  # a view that is an eighth of its base is a use of it
@@ -56,6 +60,7 @@ class Gates:
         self.root = ""
         self.named = frozenset()  # ids of the values of the user's names
         self.databases = False  # SQLite's have been counted
+        self.documents = []  # roots of lxml's that were met
         self.accounts = {}  # (kind, label, root) -> Account
         self._bases = {}  # address of a buffer -> _Base
         self._used = set()  # addresses of buffers that something uses more than a small part of
@@ -81,6 +86,13 @@ class Gates:
         add_up(account.gpu, gpu)
         if len(account.met) < _MET:
             account.met.add(id(sample))
+
+    def memo(self, expression, container, size, gpu):
+        """Notes what the variable in hand keeps as a cache."""
+        of = "memo" if id(type(container)) in _CACHES else "missing"
+        account = self.accounts["cache", expression, self.root] = Account(of, container)
+        account.bytes, account.count, account.gpu = size, len(container), gpu
+        account.detail = type_name(type(container))
 
     def enter(self, gate, walker, obj):
         """Bytes behind `obj`, all of them walked; None if it is to be walked like any other object."""
@@ -187,11 +199,28 @@ def _memoryview(gates, walker, obj):
         base = memoryview.obj.__get__(obj)
     except ValueError:  # released
         return None
-    if type(base) is not bytes and type(base) is not bytearray:
+    if type(base) is bytes or type(base) is bytearray:
+        whole = len(base)
+        (shared,) = gc.get_referents(obj) or (obj,)
+    elif type(base) is _BYTES_IO_BUFFER:
+        # `getbuffer()` gives a thing of its own for each call, which refers to the file.
+        shared = base
+        (base,) = gc.get_referents(shared)
+        whole = _size_of_bytes_io(base)
+    else:
         return None
     size = walker.below([base])
-    (shared,) = gc.get_referents(obj) or (obj,)
-    gates.view(id(base), len(base), size, memoryview.nbytes.__get__(obj), obj, base, id(shared))
+    gates.view(id(base), whole, size, memoryview.nbytes.__get__(obj), obj, base, id(shared))
+    return size + 200
+
+
+def _match(gates, walker, obj):
+    """A match of a regular expression keeps all of the text that was searched."""
+    text = _searched(obj)
+    if type(text) is not str and type(text) is not bytes:
+        return None
+    size = walker.below([text])
+    gates.view(id(text), sys.getsizeof(text), size, _end(obj) - _start(obj), obj, text, of="match")
     return size + 200
 
 
@@ -200,14 +229,14 @@ def _class(gates, walker, obj):
         return None
     total = 1200
     members = list(_class_dict(obj).items())
-    evicts = any(
-        _evicts(getattr(member, "__func__", member)) for _, member in members if type(member) in _METHODS
+    bounded = any(
+        evicts(getattr(member, "__func__", member)) for _, member in members if type(member) in _METHODS
     )
     for name, value in members:
         if id(type(value)) in _CACHES and type(name) is str and not name.startswith("__"):
             if id(value) in gates.named:
                 continue  # the user has a name for it
-            if evicts:
+            if bounded:
                 continue  # it has a bound of its own
             size = walker.below([value])
             label = f"{type_name(obj)}.{name}"
@@ -220,7 +249,7 @@ def _function(gates, walker, obj):
     if module_of_function(obj) != "__main__":
         return None
     total = 160
-    if _evicts(obj):
+    if evicts(obj):
         return total + walker.below(gc.get_referents(obj))
     for label, of, value, detail in _kept_by(obj):
         if id(type(value)) in _CACHES and id(value) not in gates.named:
@@ -228,14 +257,6 @@ def _function(gates, walker, obj):
             gates.add("cache", label, size, of, value, detail, len(value))
             total += size
     return total + walker.below(gc.get_referents(obj))
-
-
-def _evicts(function):
-    """Whether a function takes single things out of a container, as one does that keeps to a bound."""
-    code = function.__code__ if type(function) is types.FunctionType else None
-    return code is not None and (
-        not _EVICTING.isdisjoint(code.co_names) or _DELETE in code.co_code[::2]  # each instruction is a word
-    )
 
 
 def _kept_by(function):
@@ -289,6 +310,7 @@ _GATES = {
     id(functools._lru_cache_wrapper): _lru,
     id(type(itertools.tee([])[0])): _tee,
     id(memoryview): _memoryview,
+    id(re.Match): _match,
 }
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from itertools import compress, repeat
 from operator import is_, not_
 
-from . import registries
+from . import lodgers, registries
 from .clock import begin, now
 from .kinds import attribute, derives, type_name
 from .running import locals_of
@@ -61,10 +61,11 @@ class Leftovers:
         if len(gc.get_objects()) > _MOST:
             return []
         seen = self._reachable(stop)
+        lodged = lodgers.look(self._shell, seen, _spread, _walker, lambda: _or_stop(stop))
         members = _unreached(seen, stop)
         lists = [members]
         try:
-            return self._rows(members, lists, seen, heap, stop)
+            return [*self._rows(members, lists, seen, heap, stop), *([lodged] if lodged else [])]
         finally:
             # A running frame may be among the members: with the lists in its variables it would be a cycle of our own.
             for one in lists:
@@ -102,19 +103,28 @@ class Leftovers:
         return seen
 
 
-def _spread(objects, seen, stop, found=None):
-    """Adds to `seen` the ids of all containers that `objects` lead to, and to `found` the containers themselves."""
+def _or_stop(stop):
+    """`stop` as it is, or the end of the look."""
+    if stop():
+        raise Interrupted
+    return False
+
+
+def _spread(objects, seen, stop, found=None, keep=None):
+    """Adds to `seen` the ids of all containers that `objects` lead to, and to `found` the containers themselves.
+
+    The way goes on through those of a step that `keep` answers with.
+    """
     stack = objects
     while stack:
-        if stop():
-            raise Interrupted
+        _or_stop(stop)
         step = stack[-_STEP:]
         del stack[-_STEP:]
         fresh = dict(zip(map(id, refs := _containers(step)), refs))
         for key in fresh.keys() & seen:
             del fresh[key]
         seen.update(fresh)
-        stack += fresh.values()
+        stack += fresh.values() if keep is None else keep([*fresh.values()])
         if found is not None:
             found += fresh.values()
 

@@ -12,6 +12,7 @@ mod figures;
 mod framework_state;
 mod ipython_refs;
 mod kept;
+mod lodged;
 mod native_leak;
 mod open_resource;
 mod pool_cache;
@@ -182,6 +183,11 @@ pub(crate) const ALL: &[Detector] = &[
         late: true,
         detect: exit_functions::detect,
     },
+    Detector {
+        scope: Scope::Session,
+        late: true,
+        detect: lodged::detect,
+    },
 ];
 
 /// Whether a name can be typed as it is.
@@ -271,6 +277,7 @@ pub(crate) mod testing {
         unnamed: i64,
         growths: Growths,
         source: String,
+        runs: Source,
     }
 
     impl Case {
@@ -281,7 +288,17 @@ pub(crate) mod testing {
                 unnamed: 0,
                 growths: Growths::default(),
                 source: String::new(),
+                runs: Source::default(),
             }
+        }
+
+        /// Runs of the cell.
+        pub fn runs(mut self, runs: impl Iterator<Item = Run>) -> Self {
+            let mut history = History::default();
+            for run in runs {
+                self.runs = history.add("x", Some(run)).clone();
+            }
+            self
         }
 
         /// The cell's code.
@@ -317,12 +334,20 @@ pub(crate) mod testing {
             self
         }
 
+        /// Processes that were not there before the cell.
+        pub fn left(mut self, left: Vec<meter::Left>) -> Self {
+            if let Some(children) = &mut self.host.children {
+                children.left = left;
+            }
+            self
+        }
+
         pub fn judge(self, detect: fn(&Evidence) -> Verdict) -> Verdict {
             let cell = cell();
             detect(&Evidence {
                 cell: &cell,
                 facts: Some(&self.facts),
-                source: &Source::default(),
+                source: &self.runs,
                 thresholds: &Thresholds::default(),
                 host: &self.host,
                 unnamed: self.unnamed,

@@ -1,0 +1,166 @@
+"""What the notebook's own functions do with a container: whether they keep it to a bound, and whether they fill it as one fills a cache.
+
+Code is read and never run: a function names the container, and its instructions store items in it or take some away.
+"""
+
+import opcode
+import types
+from collections import OrderedDict, defaultdict, deque
+
+from .kinds import derives, module_of, mro_of
+from .paths import attributes
+
+_EVICTING = frozenset(("popitem", "popleft", "pop", "move_to_end"))
+_ASKING = frozenset(("get", "KeyError"))
+_REGISTERING = frozenset(("append", "add", "extend", "appendleft"))
+_DELETE, _STORE, _IN = (opcode.opmap[name] for name in ("DELETE_SUBSCR", "STORE_SUBSCR", "CONTAINS_OP"))
+_BINDS = frozenset(opcode.opmap[name] for name in ("STORE_ATTR", "STORE_GLOBAL"))
+_SLICES = frozenset(opcode.opmap.get(name, -1) for name in ("BUILD_SLICE", "BINARY_SLICE"))
+_CACHES = ("cache", "memo")
+_MAPPINGS = frozenset(map(id, (dict, OrderedDict, defaultdict)))
+_PLAIN = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
+_maxlen = deque.maxlen.__get__
+_class_dict = type.__dict__["__dict__"].__get__
+_MOST = 2_000  # functions
+
+
+def evicts(function, name=None):
+    """Whether a function takes single things out of a container, of that name if one is given, as one does that keeps to a bound."""
+    code = _code_of(function, name)
+    if code is None:
+        return False
+    steps = code.co_code[::2]  # each instruction is a word
+    return _DELETE in steps or _pops(code, name) or _cuts(code, steps, name)
+
+
+def _pops(code, name):
+    """Whether it calls one of the methods that take things out, right after the name."""
+    if name is None or _EVICTING.isdisjoint(code.co_names):
+        return not _EVICTING.isdisjoint(code.co_names)
+    import dis
+
+    words = [step.argval for step in dis.get_instructions(code) if type(step.argval) is str]
+    return any(before == name and word in _EVICTING for before, word in zip(words, words[1:]))
+
+
+def _cuts(code, steps, name):
+    """Whether it binds the name to a part of something: `self.last = self.last[-9:]`."""
+    if name is None or not (_SLICES & {*steps} or any(type(one) is slice for one in code.co_consts)):
+        return False
+    bound = (at for step, at in zip(steps, code.co_code[1::2]) if step in _BINDS and at < len(code.co_names))
+    return name in (code.co_names[at] for at in bound)
+
+
+def remembers(function, name=None):
+    """Whether a function looks for something in a container and stores what is not there yet."""
+    code = _code_of(function, name)
+    if code is None or not _REGISTERING.isdisjoint(code.co_names):
+        return False
+    steps = code.co_code[::2]
+    return _STORE in steps and (_IN in steps or not _ASKING.isdisjoint(code.co_names))
+
+
+def _code_of(function, name):
+    if type(function) is not types.FunctionType:
+        return None
+    code = function.__code__
+    return code if name is None or name in code.co_names or name in code.co_freevars else None
+
+
+def of_class(cls):
+    """The functions of a class and of those of the notebook's that it derives from."""
+    for base in mro_of(cls):
+        if module_of(base) == "__main__":
+            for member in list(_class_dict(base).values()):
+                kind = type(member)
+                if kind is classmethod or kind is staticmethod:
+                    member = member.__func__
+                elif kind is property:
+                    member = member.fget
+                if type(member) is types.FunctionType:
+                    yield member
+
+
+def of_notebook(namespace):
+    """The functions of the notebook's, also those of its classes."""
+    found = []
+    for value in list(namespace.values()):
+        if type(value) is types.FunctionType:
+            if value.__globals__ is namespace:
+                found.append(value)
+        elif derives(type(value), type) and module_of(value) == "__main__":
+            found += of_class(value)
+        if len(found) > _MOST:
+            break
+    return found
+
+
+class Habits:
+    """What the functions of one namespace do; they are gathered once, when they are first asked for."""
+
+    def __init__(self, namespace):
+        """Nothing is gathered yet."""
+        self._namespace = namespace
+        self._functions = None
+
+    def _all(self):
+        if self._functions is None:
+            self._functions = of_notebook(self._namespace)
+        return self._functions
+
+    def is_bounded(self, name, value, part):
+        """Whether what grew keeps to a bound: by itself, or since something of the notebook's takes items out of it.
+
+        `part` is (expression, container) if it is within the value, else None.
+        """
+        expression, container = (name, value) if part is None else part
+        kind = type(container)
+        if kind is deque and _maxlen(container) is not None:
+            return True
+        if part is None and module_of(kind) == "__main__":
+            return _is_container(kind) and any(map(evicts, of_class(kind)))
+        called = expression.rpartition(".")[2]
+        if id(kind) not in _PLAIN or not called.isidentifier():
+            return False
+        functions = [*self._all(), *(() if part is None else of_class(type(value)))]
+        return any(evicts(one, called) for one in functions)
+
+    def memo(self, name, value):
+        """(expression, container) of what a variable keeps as one keeps a cache, without a bound; None if there is none.
+
+        A subclass of `dict` whose `__missing__` stores what was made; or a dictionary that is called a cache, which a function looks
+        into before it stores, and which is the variable itself or an attribute of it.
+        """
+        kind = type(value)
+        if id(kind) in _MAPPINGS:
+            return (name, value) if _is_called_a_cache(name) and _is_memo(name, self._all()) else None
+        if module_of(kind) != "__main__" or derives(kind, type):
+            return None
+        functions = [*of_class(kind)]
+        if derives(kind, dict):
+            made = any(
+                one.__name__ == "__missing__" and _STORE in one.__code__.co_code[::2] for one in functions
+            )
+            return (name, value) if made and _holds_data(value) and not any(map(evicts, functions)) else None
+        for key, part in attributes(value):
+            if id(type(part)) in _MAPPINGS and _is_called_a_cache(key) and _is_memo(key, functions):
+                return f"{name}.{key}", part
+        return None
+
+
+def _is_called_a_cache(name):
+    return any(word in name.lower() for word in _CACHES)
+
+
+def _is_memo(name, functions):
+    return any(remembers(one, name) for one in functions) and not any(evicts(one, name) for one in functions)
+
+
+def _is_container(kind):
+    return any(derives(kind, base) for base in (list, dict, set, deque))
+
+
+def _holds_data(value):
+    """Whether the values are not containers that are filled later, as those of a tree or of a `defaultdict` are."""
+    first = next(iter(dict.values(value)), None)
+    return first is not None and type(first) is not type(value) and id(type(first)) not in _PLAIN

@@ -1,0 +1,151 @@
+"""Things of the notebook's that no name leads to and a library does: what was registered somewhere and is not known as a registry.
+
+For idle moments, like `leftovers`, which has found out what is reachable at all. Known as the notebook's are its functions and instances of
+its classes; their number and what they hold is told, with the module that leads to them.
+"""
+
+import gc
+import sys
+import types
+from collections import Counter
+from itertools import compress
+from operator import not_
+
+from . import registries
+from .kinds import derives, module_globals, module_of, type_name
+
+_STEP = 20_000
+_MOST = 5_000  # things of the notebook's
+_DEEPEST, _WIDEST = 8, 40
+_LEAST = 2  # one may well be meant to be there
+_FUNCTION = types.FunctionType
+
+
+def look(shell, reachable, spread, walker, stop):
+    """A row, or None. `reachable`: ids of all that anything leads to; `spread` and `walker` are those of `leftovers`."""
+    barrier = _barrier(shell)
+    named = set(barrier)
+    roots = _named_roots(shell)
+    named.update(map(id, roots))
+    spread(roots, named, stop, keep=_passed)
+    found = _of_notebook(reachable, named, stop)
+    try:
+        if len(found) < _LEAST:
+            return None
+        size = walker(named, stop).below(found)
+        names = Counter(map(_name_of, found))
+        label, count = names.most_common(1)[0]
+        same = [one for one in found if _name_of(one) == label]
+        # One may lie within another, as functions do that wrap each other: so the way up begins at many of them.
+        same[_WIDEST // 2 : -_WIDEST // 2] = []
+        place, container = _place(same, {*named, id(found)} - barrier, barrier)
+    finally:
+        found.clear()
+    if place is None or count < _LEAST:
+        return None
+    row = {"kind": "registry", "name": place, "names": [], "type": "lodged", "detail": label, "bytes": size}
+    return {**row, "before": 0, "count": count, "path": place if container else "", "shape": container}
+
+
+def _modules():
+    for name, module in list(sys.modules.items()):
+        if type(name) is str and derives(type(module), types.ModuleType):
+            yield name, module
+
+
+def _barrier(shell):
+    """Ids of what leads to everything: modules, their namespaces, the shell."""
+    found = {id(shell), id(sys.modules), id(shell.user_ns), id(shell.user_ns_hidden)}
+    for _, module in _modules():
+        found |= {id(module), id(module_globals(module))}
+    return found
+
+
+def _named_roots(shell):
+    """What somebody is known to hold: names, the shell's results, the last exception, registries, functions that run."""
+    from . import holders
+    from .running import locals_of
+
+    roots = [*shell.user_ns.values(), *shell.user_ns_hidden.values()]
+    roots += [value for _, _, value in holders.output_history(shell)]
+    found = holders.last_exception(shell)
+    roots += found[4] if found is not None else []
+    for registered in registries.everything(shell):
+        roots += registered.roots
+    frames = sys._current_frames()
+    for frame in frames.values():
+        while frame is not None:
+            roots += locals_of(frame) if frame.f_code.co_flags & 1 else []
+            frame = frame.f_back
+    frames.clear()
+    barrier = _barrier(shell)
+    passed = _passed([root for root in roots if id(root) not in barrier])
+    roots.clear()  # our own frame is among those that run: the list would be a cycle
+    return passed
+
+
+def _passed(objects):
+    """Those through which the way from a name goes on: the classes of libraries lead to what is not the name's."""
+    classes = {id(kind) for kind in set(map(type, objects)) if derives(kind, type)}
+    if not classes:
+        return objects
+    return [one for one in objects if id(type(one)) not in classes or module_of(one) == "__main__"]
+
+
+def _of_notebook(reachable, named, stop):
+    """Functions of the notebook's and instances of its classes that something leads to, but no name."""
+    found, users = [], {}
+    everything = gc.get_objects()
+    for start in range(0, len(everything), _STEP):
+        stop()
+        step = everything[start : start + _STEP]
+        for one in compress(step, map(not_, map(named.__contains__, map(id, step)))):
+            kind = type(one)
+            if kind is _FUNCTION:
+                mine = one.__module__ == "__main__"
+            else:
+                mine = users.get(id(kind))
+                if mine is None:
+                    mine = users[id(kind)] = registries.is_users_class(kind) and not derives(kind, type)
+            if mine and id(one) in reachable:
+                found.append(one)
+                if len(found) > _MOST:
+                    return found
+    return found
+
+
+def _name_of(one):
+    name = one.__name__ if type(one) is _FUNCTION else type_name(type(one))
+    return name if type(name) is str else ""
+
+
+def _place(things, named, barrier):
+    """(expression of what a module leads to one of them by, class of that container if it holds it directly)."""
+    modules = {id(module_globals(module)): name for name, module in _modules()}
+    level, seen = things, set(map(id, things))
+    for depth in range(_DEEPEST):
+        inside = set(map(id, level))
+        above = []
+        for holder in gc.get_referrers(*level):
+            key = id(holder)
+            if holder is level or key in named or type(holder) is types.FrameType:
+                continue
+            module = modules.get(key)
+            if module is not None:
+                if module == "__main__" or module.startswith("rust_hygiene_agent"):
+                    continue
+                name = next((name for name, value in holder.items() if id(value) in inside), None)
+                if type(name) is str:
+                    (thing,) = (value for value in level if value is holder[name])
+                    kind = type(thing)
+                    direct = depth == 1 and (kind is list or derives(kind, dict))
+                    return f"{module}.{name}", ("list" if kind is list else "dict") if direct else ""
+            elif derives(type(holder), type):
+                return f"{module_of(holder)}.{type_name(holder)}", ""
+            elif key not in seen and key not in barrier:
+                seen.add(key)
+                above.append(holder)
+        level = above[:_WIDEST]
+        if not level:
+            break
+    return None, ""
