@@ -69,6 +69,101 @@ def test_another_object_at_the_same_address_is_sized_anew(shell):
     assert second["x"] == pytest.approx(16 * MB, rel=0.02)
 
 
+# What grew -------------------------------------------------------------------------------------------------------
+
+
+def grown(shell, name, cell, times=3):
+    """The row of a variable after a cell that was run some times."""
+    for _ in range(times):
+        shell.run(cell)
+        (row,) = [row for row in shell.explain()["variables"] if row["name"] == name]
+    return row
+
+
+BIG = "b'x' * 2_000_000"
+LRU = (
+    "from collections import OrderedDict\nclass Lru:\n    def __init__(self): self.kept = OrderedDict()\n"
+    f"    def put(self, k):\n        self.kept[k] = k * {BIG}\n        if len(self.kept) > 9: self.kept.popitem(last=False)\n"
+)
+BOUNDED = {
+    "a deque with a bound": (
+        "from collections import deque; v = deque(maxlen=9)",
+        f"v.append((1 + len(v)) * {BIG})",
+    ),
+    "a method takes out": (f"{LRU}v = Lru(); n = 0", "n += 1; v.put(n)"),
+    "a method cuts": (
+        (
+            f"class Last:\n    def __init__(self): self.kept = []\n    def put(self):\n        self.kept.append((1 + len(self.kept)) * {BIG})\n"
+            "        self.kept = self.kept[-9:]\nv = Last()"
+        ),
+        "v.put()",
+    ),
+    "a function deletes": (
+        f"v = []\ndef put():\n    v.append((1 + len(v)) * {BIG})\n    if len(v) > 9: del v[0]",
+        "put()",
+    ),
+    "a dict of its own class": (
+        (
+            "class Few(dict):\n    def __missing__(self, k):\n        if len(self) > 9: self.pop(next(iter(self)))\n"
+            f"        self[k] = k * {BIG}\n        return self[k]\nv = Few(); n = 0"
+        ),
+        "n += 1; v[n];",
+    ),
+}
+UNBOUNDED = {
+    "a list": ("v = []", f"v.append((1 + len(v)) * {BIG})"),
+    "a deque": ("from collections import deque; v = deque()", f"v.append((1 + len(v)) * {BIG})"),
+    "another list is cut": (
+        f"v, w = [], []\ndef put():\n    v.append((1 + len(v)) * {BIG})\n    w.append(1)\n    w.pop(0)",
+        "put()",
+    ),
+    "another attribute is cut": (
+        (
+            f"class Both:\n    def __init__(self): self.kept, self.todo = [], [1]\n    def put(self): self.kept.append((1 + len(self.kept)) * {BIG})\n"
+            "    def take(self): return self.todo.pop()\nv = Both()"
+        ),
+        "v.put()",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", [*BOUNDED, *UNBOUNDED])
+def test_what_keeps_to_a_bound_is_known_before_it_is_full(shell, what):
+    prepare, cell = {**BOUNDED, **UNBOUNDED}[what]
+    shell.run(prepare)
+    shell.explain()
+    assert grown(shell, "v", cell).get("bounded", False) is (what in BOUNDED)
+
+
+ALONE = {
+    "an array": (True, "import numpy as np; v = np.ones(1)", "v = np.append(v, np.ones(300_000))"),
+    "an object": (True, "class C: pass\nv = C(); v.kept = b''", "v.kept += b'x' * 2_000_000"),
+    "one with two names": (
+        False,
+        "class C: pass\nv = C(); v.kept = b''; w = v",
+        "v.kept += b'x' * 2_000_000",
+    ),
+    "one in a list": (False, "class C: pass\nv = C(); v.kept = b''; w = [v]", "v.kept += b'x' * 2_000_000"),
+    "one that is registered": (
+        False,
+        "import logging; v = logging.getLogger('a')",
+        "v.addHandler(logging.Handler()); v.handlers[-1].kept = b'x' * len(v.handlers) * 2_000_000",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ALONE)
+def test_whether_only_its_name_refers_to_a_value_is_known(shell, what):
+    alone, prepare, cell = ALONE[what]
+    shell.run(prepare)
+    shell.explain()
+    if what == "one that is registered":  # the registry has what it holds
+        shell.run(cell)
+        assert [row for row in shell.explain()["variables"] if row["name"] == "v" and row.get("alone")] == []
+    else:
+        assert grown(shell, "v", cell).get("alone", False) is alone
+
+
 # Tier 1: sizes ---------------------------------------------------------------------------------------------------
 
 TEXT = 64 if sys.version_info < (3, 12) else 48  # a short string
@@ -89,6 +184,8 @@ TRUTH = [
     ("def f():\n    a = b'x' * 9_000_000\n    return lambda: a\nx = f()", 9 * MB),
 ]
 LIBRARY_TRUTH = [
+    ("import ctypes; x = ctypes.create_string_buffer(b'x' * 9_000_000)", 9 * MB),
+    ("import ctypes; x = (ctypes.c_double * 1_000_000)(*range(1_000_000))", 8 * MB),
     ("x = np.ones(1_000_000)", 8 * MB),
     ("x = np.ones((1000, 1000))[:2]", 8 * MB),
     ("x = np.zeros(500_000_000)", 0),

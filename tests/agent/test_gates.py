@@ -42,7 +42,14 @@ PLACES = {
         ("import itertools\ndef g():\n    a, b = itertools.tee([b'x' * 500_000 for _ in range(10)])\n    list(a)\n    return b", "g()",
          "suspended", "tee"),
         (f"async def g():\n    local = {BIG}\n    yield 1\n    yield local\n{ASKED}", "asked(g())", "suspended", "async_generator"),
+        ("import io", f"io.BytesIO({BIG}).getbuffer()[:9]", "view", "view"),
+        ("import tempfile\ndef g():\n    file = tempfile.SpooledTemporaryFile()\n    file.write(b'x' * 5_000_000)\n    return file", "g()",
+         "resource", "close"),
+        ("import re", "re.match('a+', 'aaa' + 'b' * 5_000_000)", "view", "match"),
         ("import numpy as np, pyarrow as pa", "pa.array(np.arange(1_000_000.0)).slice(0, 5)", "view", "arrow"),
+        (("import time\nfrom multiprocessing.pool import ThreadPool\npool = ThreadPool(1)\ndef g():\n"
+         "    found = pool.imap(b'x'.__mul__, [1_000_000] * 5)\n    while len(found._items) < 5: time.sleep(0.01)\n    return found"), "g()",
+         "suspended", "imap"),
     ],
 )  # fmt: skip
 def test_what_waits_or_lingers_is_sized_and_located(shell, place, define, make, kind, of):
@@ -95,6 +102,90 @@ def test_what_a_name_holds_is_not_the_cache_of_a_function_that_uses_it(shell):
     assert rows(shell, "cache") == []
 
 
+MEMO = "        if k not in {0}: {0}[k] = b'x' * 1_000_000\n        return {0}[k]\n"
+MEMOS = [
+    ("class C:\n    def __init__(self): self._cache = {}\n    def get(self, k):\n" + MEMO.format("self._cache")
+     + "c = C(); f = c.get", "c._cache", "memo"),
+    ("my_memo = {}\nif True:\n    def f(k):\n" + MEMO.format("my_memo"), "my_memo", "memo"),
+    ("class D(dict):\n    def __missing__(self, k):\n        self[k] = b'x' * 1_000_000\n        return self[k]\nd = D(); f = d.__getitem__",
+     "d", "missing"),
+]  # fmt: skip
+NO_MEMOS = [
+    "my_cache = {}\ndef f(k): my_cache[k] = b'x' * 1_000_000",
+    "tables = {}\nif True:\n    def f(k):\n" + MEMO.format("tables"),
+    "class C:\n    def __init__(self): self._cache = {}\n    def get(self, k):\n"
+    + MEMO.format("self._cache")
+    + "    def forget(self): self._cache.popitem()\nc = C(); f = c.get",
+    (
+        "class T(dict):\n    def __missing__(self, k):\n        self[k] = T()\n        return self[k]\n"
+        "t = T()\ndef f(k): t[k][k] = b'x' * 1_000_000"
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "name", "of"), MEMOS)
+def test_a_dict_into_which_functions_look_before_they_store_is_a_memo(shell, source, name, of):
+    shell.run(source)
+    shell.run("for i in range(6): f(i)")
+    (row,) = rows(shell, "cache")
+    assert (row["name"], row["type"], row["count"]) == (name, of, 6)
+    assert row["bytes"] > 5.9 * MB
+
+
+@pytest.mark.parametrize("source", NO_MEMOS)
+def test_data_and_what_is_emptied_are_no_memo(shell, source):
+    shell.run(source)
+    shell.run("for i in range(6): f(i)")
+    assert rows(shell, "cache") == []
+
+
+def test_an_element_that_keeps_its_document_is_a_view_and_a_document_is_none(shell):
+    pytest.importorskip("lxml")
+    shell.run(
+        "from lxml import etree\ndef parse():\n"
+        "    return etree.fromstring('<a><t>title</t>' + '<b c=\"1\"><d>text</d></b>' * 20_000 + '</a>')\n"
+        "v = [parse().find('t') for _ in range(3)]; tree = parse(); found = tree.find('t')"
+    )
+    (row,) = rows(shell, "view")
+    assert (row["inside"], row["type"], row["direct"], row["count"]) == ("v", "xml", True, 3)
+    size = shell.anonymous()
+    shell.run("import copy; v[:] = [copy.deepcopy(x) for x in v]")
+    assert size - shell.anonymous() == pytest.approx(row["bytes"], rel=0.3)
+
+
+FAIL = "def fail(kind=ValueError):\n    local = b'x' * 5_000_000\n    raise kind('no')\n"
+CHAINS = {
+    "a plain one": ("traceback", "try: fail()\nexcept ValueError as e: v = [e]"),
+    "one with a cause": (
+        "chained",
+        (
+            "def load():\n    try: fail()\n    except ValueError as e: raise OSError('load') from e\n"
+            "try: load()\nexcept OSError as e: v = [e]"
+        ),
+    ),
+    "one in a class of its own": (
+        "chained",
+        "class Failed(Exception): pass\ntry: fail()\nexcept ValueError as e:\n    v = Failed('x'); v.__cause__ = e",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHAINS)
+def test_whether_others_than_an_exceptions_own_traceback_keep_frames_is_told(shell, what):
+    of, cell = CHAINS[what]
+    shell.run(FAIL)
+    shell.run(cell)
+    (row,) = rows(shell, "exceptions")
+    assert (row["inside"], row["type"], row["direct"]) == ("v", of, True)
+
+
+def test_a_match_of_a_text_that_somebody_holds_is_no_view(shell):
+    shell.run(
+        "import re; text = 'aaa' + 'b' * 5_000_000; v = re.match('a+', text); w = re.match('.*', 'c' * 5_000_000)"
+    )
+    assert rows(shell, "view") == []
+
+
 def test_a_cache_that_throws_things_out_has_a_bound(shell):
     shell.run(
         "class C:\n    held = {}\n    @classmethod\n    def add(cls, i):\n        cls.held[i] = b'x' * 1_000_000\n"
@@ -126,6 +217,13 @@ import logging, logging.handlers
 for _ in range(3):
     h = logging.handlers.MemoryHandler(10**6); h.buffer.append(b'x' * 3_000_000); logging.getLogger('a.b').addHandler(h)
 del h
+"""
+FILTERS = """
+import logging
+class Tag(logging.Filter):
+    def __init__(self): super().__init__(); self.table = b'x' * 3_000_000
+log = logging.getLogger('a.b')
+for _ in range(3): log.addFilter(Tag())
 """
 FINALIZER = "import weakref\nclass C: pass\nc = C(); weakref.finalize(c, print, b'x' * 9_000_000)"
 EVENT = """
@@ -162,6 +260,7 @@ REGISTRIES = [
     (HOOK, "registry", "gc.callbacks", 1),
     (GARBAGE, "cycle", "gc.garbage", None),
     (HANDLERS, "registry", "a.b", 3),
+    (FILTERS, "registry", "logging filters of a.b", 3),
     (FINALIZER, "registry", "weakref.finalize", None),
     (EVENT, "registry", "post_execute", 1),
     (TASK, "suspended", "wait", 1),

@@ -76,6 +76,12 @@ pub struct Variable {
     pub part: String,
     /// That container's class.
     pub part_type: String,
+    /// Functions or methods are what it keeps.
+    pub callables: bool,
+    /// What grew keeps to a bound: of its own, or since the notebook's code takes items out of it.
+    pub bounded: bool,
+    /// Nothing else refers to its value, so that deleting the name frees what it holds.
+    pub alone: bool,
     /// How it changed.
     pub change: Change,
     /// `bytes` is a lower bound or an estimate.
@@ -201,6 +207,9 @@ impl Variable {
             before: fields.bytes("before"),
             part: fields.text("part"),
             part_type: fields.text("part_type"),
+            callables: fields.get("callables"),
+            bounded: fields.get("bounded"),
+            alone: fields.get("alone"),
             change: fields.get("change"),
             at_least: fields.get("at_least"),
             gpu: fields.on_devices("gpu"),

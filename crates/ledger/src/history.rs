@@ -15,10 +15,12 @@ pub struct Run {
     pub delta: Option<i64>,
     /// Names that hold more than before, largest growth first.
     pub grown: Vec<Growth>,
-    /// Growth of what has a cause of its own.
+    /// Growth of what has a cause of its own, or a bound.
     pub holders: i64,
     /// Growth of what the allocators have given out and no name leads to.
     pub native: i64,
+    /// Growth of what they keep free.
+    pub slack: i64,
 }
 
 /// A name that holds more than before.
@@ -32,10 +34,14 @@ pub struct Growth {
     pub delta: i64,
     /// The container within it that grew, whose class `type_name` is then; empty if it is the value itself.
     pub part: String,
+    /// Functions or methods are what that container keeps.
+    pub callables: bool,
     /// What it holds now.
     pub bytes: u64,
     /// The name itself is new.
     pub new: bool,
+    /// Nothing else refers to its value.
+    pub alone: bool,
 }
 
 impl Run {
@@ -51,7 +57,7 @@ impl Run {
         let mut grown: Vec<Growth> = facts
             .variables
             .iter()
-            .filter(|variable| variable.moved() > 0)
+            .filter(|variable| variable.moved() > 0 && !variable.bounded)
             .map(|variable| Growth {
                 name: variable.name.clone(),
                 type_name: if variable.part.is_empty() {
@@ -60,9 +66,11 @@ impl Run {
                     variable.part_type.clone()
                 },
                 part: variable.part.clone(),
+                callables: variable.callables,
                 delta: variable.moved(),
                 bytes: variable.everywhere(),
                 new: variable.change == Change::New,
+                alone: variable.alone,
             })
             .collect();
         grown.sort_by_key(|growth| std::cmp::Reverse(growth.delta));
@@ -72,11 +80,20 @@ impl Run {
             .iter()
             .filter(|holder| holder.kind != HolderKind::Other && !holder.is_appended_to())
             .fold(0i64, |sum, holder| sum.saturating_add(holder.delta()));
+        let bounded = facts
+            .variables
+            .iter()
+            .filter(|variable| variable.bounded)
+            .fold(0i64, |sum, variable| sum.saturating_add(variable.moved()));
         Self {
             delta,
             grown,
-            holders,
+            holders: holders.saturating_add(bounded),
             native,
+            slack: facts
+                .allocators
+                .iter()
+                .fold(0i64, |sum, one| sum.saturating_add(one.slackened())),
         }
     }
 }

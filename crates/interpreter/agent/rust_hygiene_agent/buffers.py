@@ -16,6 +16,7 @@ from .kinds import attribute, derives, module_of, mro_of, no_torch_function, typ
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RESIDENT_FROM = 256 * 1024
 _READ = 1 << 20  # bytes of the page map at a time: 512 MiB of memory
+_TREE_NODE = 64  # bytes of a node of scikit-learn's trees
 _BYTES_HEAD = bytes.__basicsize__ - 1  # the text of a bytes object starts there
 
 # Highest byte of an entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
@@ -191,6 +192,8 @@ _CLASSES = {
     ),
     "_io": (("_io", "StringIO"),),
     "PIL": (("PIL.Image", "Image"),),
+    "sklearn": (("sklearn.tree._tree", "Tree"),),
+    "_ctypes": (("_ctypes", "Array"), ("_ctypes", "Structure")),
 }
 
 
@@ -361,6 +364,32 @@ def _image(buffers, obj, kind):
     return 200 + size, {}, gc.get_referents(obj)
 
 
+# ctypes --------------------------------------------------------------------------------------------------------
+
+
+def _ctypes(buffers, obj, kind):
+    """An array or structure of C has its memory itself, or is a part of another one."""
+    data = attribute("_ctypes", "Array").__mro__[1]
+    if not data._b_needsfree_.__get__(obj):
+        return 100, {}, gc.get_referents(obj)
+    address, size = attribute("_ctypes", "addressof")(obj), attribute("_ctypes", "sizeof")(obj)
+    return 100 + buffers.count(address, size), {}, gc.get_referents(obj)
+
+
+# scikit-learn --------------------------------------------------------------------------------------------------
+
+
+def _sklearn(buffers, obj, kind):
+    """The nodes of a decision tree and their values, which lie in arrays of C."""
+    key = ("sklearn", id(obj))
+    if buffers._counted.get(key):
+        return 64, {}, []
+    size = obj.capacity * (_TREE_NODE + 8 * obj.n_outputs * obj.max_n_classes)
+    buffers._counted[key] = size
+    buffers.total += size
+    return 64 + size, {}, []
+
+
 # tensorflow ----------------------------------------------------------------------------------------------------
 
 
@@ -398,4 +427,6 @@ _READERS = {
     "tensorflow": _tensorflow,
     "_io": _text,
     "PIL": _image,
+    "sklearn": _sklearn,
+    "_ctypes": _ctypes,
 }

@@ -4,6 +4,8 @@ First the registries, since a name often reaches one entry of theirs; then what 
 numbers are kept between two cells.
 """
 
+from types import TracebackType
+
 from . import registries
 from .clock import now
 from .gates import Gates
@@ -78,6 +80,8 @@ class Census:
                     row["path"] = place.owner if many else place.element
                     row["shape"] = place.owner_kind if many else ""
                     row["element"] = type_name(type(place.value))
+                    if kind == "exceptions" and _is_chained(place.value, account.sample):
+                        row["type"] = "chained"
                     row["direct"] = place.value is account.sample or _stands_for(place.value, kind)
                 if kind == "cache" and row["direct"]:  # a decorated function is not called as it was defined
                     row["name"] = row["path"]
@@ -110,6 +114,21 @@ def _names_of(things, namespace):
         ):
             found.append(name)
     return found
+
+
+_of_error = {
+    name: BaseException.__dict__[name].__get__ for name in ("__traceback__", "__cause__", "__context__")
+}
+
+
+def _is_chained(error, traceback):
+    """Whether more than an exception's own traceback keeps frames: those of its cause, or of the members of a group."""
+    if not derives(type(error), BaseException):
+        return False
+    own, *others = (get(error) for get in _of_error.values())
+    return (own is not traceback and type(traceback) is TracebackType) or any(
+        one is not None and _of_error["__traceback__"](one) is not None for one in others
+    )
 
 
 def _stands_for(value, kind):

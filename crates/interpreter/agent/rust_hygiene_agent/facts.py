@@ -11,10 +11,11 @@ import gc
 import sys
 from itertools import islice
 from time import perf_counter
-from types import FrameType
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType
 
 from .clock import begin
 from .frameworks import counters
+from .kinds import derives
 from .names import NameWatch
 
 LISTED = 50  # names a list in tier 0
@@ -182,6 +183,7 @@ class Facts:
         return found[:most]
 
     def _explain(self, deadline):
+        from .habits import Habits
         from .sizing import Walker
 
         shell = self._shell
@@ -198,13 +200,15 @@ class Facts:
         # In the order of the namespace, so that what two names share always counts for the same one.
         names.sort(key=lambda name: self._sizes.get(name, (0, 0))[1] > SLOW and name not in self._changed)
         variables = []
+        habits = Habits(namespace)
         census.gates.named = frozenset(id(namespace.get(name)) for name in names)
         for name in names:
             value = namespace.get(name)
+            alone = sys.getrefcount(value) == _alone
             walked = walker.objects
             census.gates.root = name
             held_before = self._held_before(walker, name, value)
-            size, gpu, at_least = walker.size(value)
+            size, gpu, at_least = _size(walker, value, habits.memo(name, value), census.gates)
             if walker.out_of_time and walker.objects == walked:
                 continue  # not reached: whatever was known of it stands
             if held_before is not None:
@@ -212,9 +216,18 @@ class Facts:
                 size, at_least = size + before, at_least or more
                 gpu = {device: gpu.get(device, 0) + on_gpu.get(device, 0) for device in {**on_gpu, **gpu}}
             row = self._variable(
-                name, value, size, gpu, at_least, walker.objects - walked, held_before and held_before[0]
+                name,
+                value,
+                size,
+                gpu,
+                at_least,
+                walker.objects - walked,
+                held_before and held_before[0],
+                habits,
             )
             if row is not None:
+                if alone and not _is_shared(type(value)):
+                    row["alone"] = True
                 variables.append(row)
         for name in self._dropped:
             before, on_gpu = self._sizes.pop(name, (0, 0))[0], self._on_gpu.pop(name, {})
@@ -280,7 +293,7 @@ class Facts:
         size, gpu, at_least = walker.size(first)
         return max(0, size - sys.getsizeof(first)), gpu, at_least
 
-    def _variable(self, name, value, size, gpu, at_least, objects, held_before):
+    def _variable(self, name, value, size, gpu, at_least, objects, held_before, habits):
         known, gpu_before = self._sizes.get(name), self._on_gpu.pop(name, {})
         if gpu and len(self._on_gpu) < REMEMBERED:
             self._on_gpu[name] = gpu
@@ -297,12 +310,18 @@ class Facts:
         else:
             before = known[0]
             change = "grown" if size >= before else "shrunk"
-        part = self._grown_part(name, value, size) if size - before >= _GREW else None
+        grew = size - before >= _GREW
+        part = self._grown_part(name, value, size) if grew else None
         if abs(size - before) < NOISE and gpu == gpu_before:
             return None
         row = _row(name, *_describe(value), size, before, change, at_least, gpu, gpu_before)
         if part is not None:
-            row["part"], row["part_type"] = part
+            from .own_modules import holds_callables
+
+            row["part"], row["part_type"] = part[0], type(part[1]).__name__
+            row["callables"] = holds_callables(part[1])
+        if grew and habits.is_bounded(name, value, part):
+            row["bounded"] = True
         return row
 
     def _grown_part(self, name, value, size):
@@ -384,6 +403,35 @@ class Facts:
         return name in self._given or (
             name[:1] == "_" and (name[1:].lstrip("_i").isdecimal() or not name.strip("_i"))
         )
+
+
+def _size(walker, value, memo, gates):
+    """What the walker says of a variable; a cache within is walked first, so that its size is known."""
+    if memo is None:
+        return walker.size(value)
+    expression, container = memo
+    inner, on_gpu, some = walker.size(container)
+    gates.memo(expression, container, inner, on_gpu)
+    size, gpu, at_least = walker.size(value)
+    gpu = {device: gpu.get(device, 0) + on_gpu.get(device, 0) for device in {**on_gpu, **gpu}}
+    return size + inner, gpu, at_least or some
+
+
+def _references():
+    """References to a value that only its name and a local variable hold, as `getrefcount` counts them."""
+    namespace = {"name": object()}
+    value = namespace.get("name")
+    return sys.getrefcount(value)
+
+
+_alone = _references()
+
+
+def _is_shared(kind):
+    """Whether things of this class lead to more than what is theirs: deleting their name frees nothing of that."""
+    if any(kind is one for one in (FunctionType, BuiltinFunctionType, MethodType)):
+        return True
+    return derives(kind, type) or derives(kind, ModuleType)
 
 
 def _row(name, type_name, detail, size, before, change, at_least, gpu, gpu_before):

@@ -3,9 +3,13 @@
 A class is known by being the library's own, never by its name alone; what is read are documented, plain attributes.
 """
 
+import gc
+
 from .buffers import add_up, arrow_parts
 from .kinds import attribute, derives, module_of, no_torch_function, type_name
 
+_XML_NODE, _XML_ATTRIBUTE = 128, 112  # bytes that libxml2 takes for one
+_FIRST, _DEEP = 8, 4  # children that are looked at, and levels of them
 _NODES = 20_000  # of a graph
 
 
@@ -14,6 +18,9 @@ def handle_of(kind):
     if module_of(kind).startswith("pyarrow."):
         names = ("Array", "ChunkedArray", "RecordBatch", "Table")
         return _arrow if any(derives(kind, attribute("pyarrow.lib", name)) for name in names) else None
+    if module_of(kind).startswith("lxml."):
+        names = ("_Element", "_ElementTree")
+        return _xml if any(derives(kind, attribute("lxml.etree", name)) for name in names) else None
     for module, name, gate in _HANDLES.get(module_of(kind).partition(".")[0], ()):
         if attribute(module, name) is kind:
             return gate
@@ -37,6 +44,13 @@ def _sqlite(gates, walker, obj):
         size = sqlite_in_use() or 0
     gates.add("resource", "sqlite3.Connection", size, "close", obj)
     return size + 400
+
+
+def _file(gates, walker, obj):
+    """A file or archive that is in memory while it is open."""
+    size = walker.below(gc.get_referents(obj)) + 200
+    gates.add("resource", type_name(type(obj)), size, "close", obj)
+    return size
 
 
 def _mmap(gates, walker, obj):
@@ -83,6 +97,18 @@ def _process(gates, walker, obj):
     return 400
 
 
+def _imap(gates, walker, obj):
+    """Results that a pool has computed ahead of who asks for them."""
+    size = walker.below(gc.get_referents(obj)) + 200
+    gates.add("suspended", "imap", size, "imap", obj, type_name(type(obj)))
+    return size
+
+
+def _manager(gates, walker, obj):
+    gates.add("children", "Manager", 0, "shutdown", obj)
+    return 400
+
+
 def _popen(gates, walker, obj):
     gates.add("children", "Popen", 0, "terminate", obj)
     return 400
@@ -107,6 +133,38 @@ def _arrow(gates, walker, obj):
         if walker.is_late():
             break
     return total
+
+
+def _xml(gates, walker, obj):
+    """An element of lxml's keeps its whole document, which lies in memory of libxml2's."""
+    tree = attribute("lxml.etree", "_ElementTree")
+    root = obj.getroot() if derives(type(obj), tree) else obj.getroottree().getroot()
+    if root is None:
+        return None
+    address = ("lxml", id(root))
+    counted, held = walker.buffers._counted, 0
+    if address not in counted:
+        gates.documents.append(root)  # while it lives, its id is its own
+        held = counted[address] = _subtree(root)
+        walker.buffers.total += held
+    whole = counted[address]
+    used = whole if obj is root or derives(type(obj), tree) else _subtree(obj, _DEEP - 1)
+    gates.view(address, whole, held, used, obj, of="xml")
+    return held + 100
+
+
+def _subtree(element, depth=0):
+    """About how many bytes an element and what is in it take; of many children, the first ones stand for all."""
+    size = _XML_NODE + sum(_XML_NODE + _XML_ATTRIBUTE + _text(value) for value in element.values())
+    size += sum(_XML_NODE + _text(text) for text in (element.text, element.tail) if text)
+    children = element[:_FIRST]
+    if children and depth < _DEEP:
+        size += sum(_subtree(child, depth + 1) for child in children) * len(element) // len(children)
+    return size
+
+
+def _text(text):
+    return 0 if len(text) < 16 else len(text) + 24  # a short one lies in its node
 
 
 def _traced(gates, walker, obj):
@@ -202,9 +260,16 @@ _HANDLES = {
     "h5py": (("h5py", "File", _hdf5),),
     "sqlite3": (("sqlite3", "Connection", _sqlite),),
     "mmap": (("mmap", "mmap", _mmap),),
+    "tempfile": (("tempfile", "SpooledTemporaryFile", _file),),
+    "zipfile": (("zipfile", "ZipFile", _file),),
+    "tarfile": (("tarfile", "TarFile", _file),),
+    "gzip": (("gzip", "GzipFile", _file),),
     "subprocess": (("subprocess", "Popen", _popen),),
     "multiprocessing": (
         ("multiprocessing.pool", "Pool", _pool),
+        ("multiprocessing.pool", "IMapIterator", _imap),
+        ("multiprocessing.pool", "IMapUnorderedIterator", _imap),
+        ("multiprocessing.managers", "SyncManager", _manager),
         ("multiprocessing.context", "Process", _process),
         ("multiprocessing.context", "ForkProcess", _process),
         ("multiprocessing.context", "SpawnProcess", _process),

@@ -3,8 +3,9 @@
 import os
 import sys
 from collections import OrderedDict, defaultdict, deque
-from functools import _lru_cache_wrapper
-from types import ModuleType
+from functools import _lru_cache_wrapper, partial
+from itertools import islice
+from types import FunctionType, MethodType, ModuleType
 
 from .kinds import derives, module_globals
 
@@ -31,6 +32,17 @@ def length(container):
     if type(container) is dict and len(container) < _FEW:
         return sum(len(one) if id(type(one)) in _CONTAINERS else 1 for one in list(container.values()))
     return len(container)
+
+
+def holds_callables(container):
+    """Whether the first thing that it holds is a function or a method, as in a list of callbacks, or a container of such things."""
+    for _ in range(2):
+        items = container.values() if derives(type(container), dict) else container
+        first = next(iter(list(islice(items, 1))), None)
+        if id(type(first)) not in _CONTAINERS:
+            return any(type(first) is kind for kind in (FunctionType, MethodType, partial))
+        container = first
+    return False
 
 
 def cached():

@@ -3,7 +3,7 @@
 from collections import OrderedDict, defaultdict, deque
 
 from .clock import now
-from .kinds import derives, module_of, type_name
+from .kinds import derives, module_of
 from .paths import steps
 
 _CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
@@ -21,7 +21,7 @@ class Parts:
         self._lengths = {}  # name of a variable -> {expression: length}
 
     def grown(self, name, value, size):
-        """(expression, class) of the one container within that is longer than at the last look, or None."""
+        """(expression, container) of the one container within that is longer than at the last look, or None."""
         if size < _LEAST or not name.isidentifier() or not _has_parts(type(value)):
             return None
         known = self._lengths.get(name)
@@ -32,7 +32,7 @@ class Parts:
         longer = [
             text for text, part in found.items() if known is not None and len(part) > known.get(text, 0)
         ]
-        return (longer[0], type_name(type(found[longer[0]]))) if len(longer) == 1 else None
+        return (longer[0], found[longer[0]]) if len(longer) == 1 else None
 
     def forget(self, names):
         """These variables are gone."""

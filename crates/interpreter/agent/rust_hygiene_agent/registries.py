@@ -50,16 +50,28 @@ def widgets():
     return [Registered("registry", "ipywidgets", "widgets", list(alive.values()))] if alive else []
 
 
-def handlers():
-    """Handlers of loggers, each logger on its own."""
+def _loggers():
     loggers = _plain(_of_class(attribute("logging", "Logger"), "manager"), "loggerDict")
     found = {"root": attribute("logging", "root"), **(loggers if type(loggers) is dict else {})}
     for name, logger in found.items():
-        if derives(type(logger), attribute("logging", "PlaceHolder")) or type(name) is not str:
-            continue
+        if not derives(type(logger), attribute("logging", "PlaceHolder")) and type(name) is str:
+            yield name, logger
+
+
+def handlers():
+    """Handlers of loggers, each logger on its own."""
+    for name, logger in _loggers():
         held = _plain(logger, "handlers")
         if type(held) is list and held:
             yield Registered("registry", name, "handlers", list(held))
+
+
+def filters():
+    """Filters of loggers, each logger on its own."""
+    for name, logger in _loggers():
+        held = _plain(logger, "filters")
+        if type(held) is list and held:
+            yield Registered("registry", f"logging filters of {name}", "filters", list(held), detail=name)
 
 
 def finalizers():
@@ -242,7 +254,8 @@ def _held_by(frame):
             return None, []
         if module == "__main__":
             name = frame.f_code.co_name
-        if frame.f_code.co_flags & _OPTIMIZED:
+        # What a pool's own threads have in hand is the pool's, such as a way back to results that somebody else holds.
+        if frame.f_code.co_flags & _OPTIMIZED and module != "multiprocessing.pool":
             held += locals_of(frame)
         frame = frame.f_back
     return name, held
@@ -251,7 +264,8 @@ def _held_by(frame):
 def of_modules(shell):
     """What the user's own modules keep under names of theirs, and what is left of scripts."""
     for name, value in own_modules.containers():
-        yield Registered("cache", name, "module", [value], own_modules.length(value), type_name(type(value)))
+        kept = "callables" if own_modules.holds_callables(value) else type_name(type(value))
+        yield Registered("cache", name, "module", [value], own_modules.length(value), kept)
     for name, function in own_modules.cached():
         hits, misses, most, entries = _cache_info(function)
         detail = f"bound {'none' if most is None else most} hits {hits} misses {misses} module {name.rpartition('.')[0]}"
@@ -263,7 +277,19 @@ def of_modules(shell):
 def everything(shell):
     """All of them."""
     found = []
-    looks = (figures, widgets, handlers, finalizers, hooks, garbage, tasks, scheduled, threads, models)
+    looks = (
+        figures,
+        widgets,
+        handlers,
+        filters,
+        finalizers,
+        hooks,
+        garbage,
+        tasks,
+        scheduled,
+        threads,
+        models,
+    )
     of_shell = (shell_events, shell_hooks, history, of_modules)
     for look in (*looks, *(functools.partial(look, shell) for look in of_shell)):
         try:

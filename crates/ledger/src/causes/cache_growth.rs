@@ -2,7 +2,8 @@
 //!
 //! **When it fires.** A `functools.lru_cache` without a bound, or far from it, whose entries are hardly ever asked for again; a container
 //! in a default argument; a container in a closure, or in an attribute of a class or function, that grows from cell to cell or is called
-//! a cache. 10 MiB or more.
+//! a cache; a dictionary that is called a cache, into which a function of the notebook's looks before it stores; a `dict` with a
+//! `__missing__` that stores, if it grows from cell to cell. 10 MiB or more, and nothing takes entries out again.
 //!
 //! **Why it matters.** What is keyed by a value that never comes again is kept for nothing. On a method, `lru_cache` keeps every
 //! `self` as well.
@@ -24,12 +25,53 @@ use crate::record::{Cause, CulpritKind};
 use crate::size::human;
 
 const ENTRIES: u64 = 3;
+const MANY: u64 = 10;
 const MODULE_GROWTHS: u32 = 3;
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
-    each_of(evidence, Cause::CacheGrowth, HolderKind::Cache, |holder| {
-        is_unbounded(evidence, holder).then(|| told(holder))
-    })
+    let caches = each_of(evidence, Cause::CacheGrowth, HolderKind::Cache, |holder| {
+        (!is_of_callables(holder) && is_unbounded(evidence, holder)).then(|| told(holder))
+    });
+    let callbacks = each_of(
+        evidence,
+        Cause::RegistryCallback,
+        HolderKind::Cache,
+        |holder| {
+            (is_of_callables(holder) && is_unbounded(evidence, holder)).then(|| callbacks(holder))
+        },
+    );
+    match (caches, callbacks) {
+        (Verdict::Holds(mut found), Verdict::Holds(more)) => {
+            found.extend(more);
+            Verdict::Holds(found)
+        }
+        (Verdict::Holds(found), _) | (_, Verdict::Holds(found)) => Verdict::Holds(found),
+        (verdict, _) => verdict,
+    }
+}
+
+/// Whether functions or methods are kept, to be called one day: then it is a registry and not a cache.
+fn is_of_callables(holder: &Holder) -> bool {
+    holder.type_name == "module" && holder.detail == "callables"
+}
+
+fn callbacks(holder: &Holder) -> Told {
+    let module = holder
+        .name
+        .rsplit_once('.')
+        .map_or("", |(module, _)| module);
+    Told {
+        kind: CulpritKind::Holder,
+        message: format!(
+            "The callbacks in `{}`, {} of them, hold {} with the objects that they belong to: unsubscribe or remove what is done, or \
+             register a weakref.WeakMethod.",
+            holder.name,
+            holder.count,
+            human(holder.bytes)
+        ),
+        hint: format!("import {module}; {}.clear()", holder.name),
+        step: None,
+    }
 }
 
 fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
@@ -46,6 +88,9 @@ fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
             }
         }
         "default" => true,
+        // A few data sets that are asked for by name are kept on purpose.
+        "memo" => holder.count >= MANY || evidence.growth.of(holder) >= MODULE_GROWTHS,
+        "missing" => evidence.growth.of(holder) >= 2, // such a dict may be the data themselves
         "module" => evidence.growth.of(holder) >= MODULE_GROWTHS, // it may be filled on purpose, and by its own rules
         _ => {
             !holder.is_appended_to()
@@ -164,6 +209,43 @@ mod tests {
                 "{name} {detail}"
             );
         }
+    }
+
+    #[test]
+    fn callables_in_a_module_are_a_registry() {
+        let found = finding(
+            cache("module", "bus.subscribers", "callables", 8)
+                .grown(3)
+                .judge(detect),
+        );
+        assert_eq!(
+            (found.cause, found.hint.as_str()),
+            (
+                Cause::RegistryCallback,
+                "import bus; bus.subscribers.clear()"
+            )
+        );
+        assert!(is_gone(
+            cache("module", "bus.subscribers", "callables", 8)
+                .grown(1)
+                .judge(detect)
+        ));
+    }
+
+    #[test]
+    fn a_memo_counts_with_many_entries_or_when_it_goes_on_growing() {
+        let memo = |count| cache("memo", "quotes._cache", "dict", count);
+        let found = finding(memo(30).judge(detect));
+        assert_eq!(found.hint, "quotes._cache.clear()");
+        finding(memo(6).grown(3).judge(detect));
+        assert!(is_gone(memo(6).grown(2).judge(detect)));
+    }
+
+    #[test]
+    fn a_dict_that_makes_its_items_counts_when_it_has_grown_twice() {
+        let made = |cells| cache("missing", "tiles", "Tiles", 8).grown(cells);
+        assert!(is_gone(made(1).judge(detect)));
+        assert_eq!(finding(made(2).judge(detect)).hint, "tiles.clear()");
     }
 
     #[test]

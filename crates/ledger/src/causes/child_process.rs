@@ -37,6 +37,8 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         holder.kind == HolderKind::Children
             && (holder.count > 1
                 || !["Process", "Popen", "multiprocessing"].contains(&sort(holder)))
+            // A manager's process is there to keep things: what it costs to start it is not what was put into it.
+            && (sort(holder) != "Manager" || children.left.is_empty())
     });
     // A variable that holds the pool before the library that made it; of several the one with most pools.
     let Some(owner) = owners.max_by_key(|holder| (!holder.inside.is_empty(), holder.count)) else {
@@ -87,6 +89,10 @@ fn advice(owner: &Holder) -> (&'static str, String) {
             "a process that was started by Popen ends by itself, or by terminate() and wait().",
             each(owner, "({}.terminate(), {}.wait())"),
         ),
+        "Manager" => (
+            "a Manager's process keeps what was put into its dicts and lists until it is taken out there (clear(), pop()), or shutdown().",
+            each(owner, "{}.shutdown()"),
+        ),
         "DataLoader" => (
             "the workers of a DataLoader with persistent_workers=True live as long as it does.",
             dropped(owner),
@@ -132,6 +138,27 @@ mod tests {
                 .hint
                 .contains("get_reusable_executor().shutdown()")
         );
+    }
+
+    #[test]
+    fn what_is_put_into_a_managers_process_counts_and_its_start_does_not() {
+        let grown = |left: Vec<meter::Left>| {
+            let mut case = Case::of(vec![owner("Manager", 1), library("multiprocessing", 1)]);
+            case = case.children(1, 90 * MIB, 20 * MIB as i64);
+            case.left(left).judge(detect)
+        };
+        let found = finding(grown(vec![]));
+        assert_eq!(
+            (found.culprit.name.as_str(), found.hint.as_str()),
+            ("p", "p.shutdown()")
+        );
+        let new = meter::Left {
+            pid: 7,
+            name: "python".into(),
+            bond: meter::Bond::Worker,
+            pss: None,
+        };
+        assert!(is_unknown(grown(vec![new])));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! the kernel has ended.
 //!
 //! **How it is detected.** HDF5 and SQLite tell their sizes; private pages of mappings are counted; segments are noted when they are made.
+//! Temporary files and archives (`SpooledTemporaryFile`, `ZipFile`, `TarFile`, `GzipFile`) are sized with what they have in memory.
 //!
 //! **Example.** `files.append(h5py.File(name, "w", driver="core"))`; `shm.close()` without `shm.unlink()`
 //!

@@ -4,14 +4,15 @@
 //!
 //! **Why it matters.** Each run of a cell that registers something adds one more, and the library keeps it until the kernel ends.
 //!
-//! **How it is detected.** Handlers of loggers, open widgets, `weakref.finalize`, IPython's events, `gc.callbacks` and
+//! **How it is detected.** Handlers and filters of loggers, open widgets, `weakref.finalize`, IPython's events, `gc.callbacks` and
 //! `sys.excepthook` are sized.
 //!
 //! **Example.** `log.addHandler(MemoryHandler(…))` in a cell that is run again
 //!
 //! **Fix.** Guard the registration (`if not log.hasHandlers()`), unregister, register a `weakref.WeakMethod`.
 //!
-//! **What it is confused with.** The name that reaches one entry.
+//! **What it is confused with.** The name that reaches one entry. Log records with `exc_info`, whose frames are most of what a handler
+//! keeps (`traceback_refs`).
 //!
 //! **Step.** None: a log, a widget or an exit function is the user's.
 
@@ -22,12 +23,30 @@ use crate::record::{Cause, CulpritKind};
 use crate::size::human;
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
-    each_of(
+    let mut verdict = each_of(
         evidence,
         Cause::RegistryCallback,
         HolderKind::Registry,
         |holder| Some(told(holder)),
-    )
+    );
+    let of_exceptions = |name: &str| {
+        let held = evidence.facts.iter().flat_map(|facts| &facts.holders);
+        held.into_iter()
+            .any(|holder| holder.name == name && is_of_exceptions(holder))
+    };
+    if let Verdict::Holds(found) = &mut verdict {
+        // What the logger keeps is one thing, why it is so large is another.
+        for finding in found {
+            if of_exceptions(&finding.culprit.name) {
+                finding.cause = Cause::TracebackRefs;
+            }
+        }
+    }
+    verdict
+}
+
+fn is_of_exceptions(holder: &Holder) -> bool {
+    holder.type_name == "handlers" && holder.detail == "exceptions"
 }
 
 fn told(holder: &Holder) -> Told {
@@ -40,15 +59,12 @@ fn told(holder: &Holder) -> Told {
             "import ipywidgets; ipywidgets.Widget.close_all()".to_owned(),
         ),
         "handlers" => {
-            let behind = match holder.detail.as_str() {
-                "exceptions" => ", most of it in the frames of tracebacks of exceptions (exc_info)",
-                _ => "",
-            };
-            let logger = if name == "root" {
-                "logging.getLogger()".to_owned()
+            let behind = if is_of_exceptions(holder) {
+                ", most of it in the frames of tracebacks of exceptions (exc_info)"
             } else {
-                format!("logging.getLogger({name:?})")
+                ""
             };
+            let logger = logger(name);
             (
                 format!(
                     "{count} handlers of the logging logger \"{name}\" hold {held}{behind}: each run of a cell that calls addHandler adds \
@@ -57,6 +73,19 @@ fn told(holder: &Holder) -> Told {
                 format!(
                     "import logging; [({logger}.removeHandler(_h), _h.close(), [_v.clear() for _v in vars(_h).values() if type(_v) is list]) for _h in \
                      list({logger}.handlers)].clear()"
+                ),
+            )
+        }
+        "filters" => {
+            let logger = logger(&holder.detail);
+            (
+                format!(
+                    "{count} filters of the logging logger \"{}\" hold {held}: each run of a cell that calls addFilter adds one. Add it once, \
+                     or removeFilter() what is done.",
+                    holder.detail
+                ),
+                format!(
+                    "import logging; [{logger}.removeFilter(_f) for _f in list({logger}.filters)].clear()"
                 ),
             )
         }
@@ -101,6 +130,13 @@ fn told(holder: &Holder) -> Told {
     }
 }
 
+fn logger(name: &str) -> String {
+    match name {
+        "root" => "logging.getLogger()".to_owned(),
+        name => format!("logging.getLogger({name:?})"),
+    }
+}
+
 /// The line that takes the notebook's own callables away from where the interpreter calls them.
 fn hooks(name: &str) -> String {
     let (module, attribute) = name.split_once('.').unwrap_or((name, ""));
@@ -123,8 +159,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn handlers_whose_records_keep_frames_are_a_matter_of_tracebacks() {
+        for (detail, cause) in [
+            ("exceptions", Cause::TracebackRefs),
+            ("", Cause::RegistryCallback),
+        ] {
+            let mut held = holder(HolderKind::Registry, "root", &[], 40 * MIB);
+            (held.type_name, held.detail) = ("handlers".into(), detail.into());
+            let found = finding(Case::of(vec![held]).judge(detect));
+            assert_eq!(found.cause, cause);
+            assert!(found.hint.contains("removeHandler"));
+        }
+    }
+
+    #[test]
     fn each_registry_has_its_own_way_out() {
         for (of, name, part) in [
+            (
+                "filters",
+                "logging filters of my.log",
+                "logging.getLogger(\"my.log\").removeFilter",
+            ),
             ("widgets", "ipywidgets", "close_all"),
             ("handlers", "root", "list(logging.getLogger().handlers)"),
             (
@@ -143,6 +198,7 @@ mod tests {
         ] {
             let mut held = holder(HolderKind::Registry, name, &["Client"], 40 * MIB);
             (held.type_name, held.count) = (of.into(), 6);
+            held.detail = name.rsplit(' ').next().unwrap().into();
             let found = finding(Case::of(vec![held]).judge(detect));
             assert!(found.hint.contains(part), "{}", found.hint);
             assert!(found.message.contains("40.0 MiB"), "{}", found.message);

@@ -8,7 +8,8 @@
 //!
 //! **Example.** `except OSError as error: failures[name] = error`
 //!
-//! **Fix.** Keep `str(error)`, or `error.with_traceback(None)`.
+//! **Fix.** Keep `str(error)`, or `error.with_traceback(None)`. The exceptions that it comes from (`__cause__`, `__context__`) and the
+//! members of an `ExceptionGroup` have tracebacks of their own.
 //!
 //! **What it is confused with.** The last exception of the shell, which no variable holds.
 //!
@@ -19,6 +20,10 @@ use super::{Evidence, Verdict};
 use crate::facts::HolderKind;
 use crate::record::{Cause, CulpritKind};
 use crate::size::human;
+
+/// Lets go of the frames of an exception, of those that it comes from, and of the members of a group.
+const CLEAR: &str = "_clear = lambda e: e and (e.with_traceback(None), _clear(e.__cause__), _clear(e.__context__), \
+                     [*map(_clear, getattr(e, \"exceptions\", ()))])";
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
     each_of(
@@ -38,6 +43,9 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
                 // A traceback that is kept by itself, as sys.exc_info() gives it, cannot be emptied.
                 hint: match holder.element.as_str() {
                     "traceback" => dropped(holder),
+                    _ if holder.type_name == "chained" && holder.direct => {
+                        format!("{CLEAR}; {}", each(holder, "_clear({})"))
+                    }
                     _ => each(holder, "{}.with_traceback(None)"),
                 },
                 step: None,
@@ -64,6 +72,17 @@ mod tests {
             let held = inside(HolderKind::Exceptions, "job", 80 * MIB, at);
             assert_eq!(finding(Case::of(vec![held]).judge(detect)).hint, hint);
         }
+        let mut chained = inside(
+            HolderKind::Exceptions,
+            "bad",
+            80 * MIB,
+            ("bad", "list", "OSError", true),
+        );
+        chained.type_name = "chained".into();
+        let hint = finding(Case::of(vec![chained]).judge(detect)).hint;
+        assert!(
+            hint.ends_with("; [_clear(_x) for _x in bad if isinstance(_x, BaseException)].clear()")
+        );
         let mut many = inside(
             HolderKind::Exceptions,
             "jobs",

@@ -5,7 +5,7 @@
 //! **Why it matters.** Local variables live until the function ends, and one that waits for ever never does.
 //!
 //! **How it is detected.** The frames of the threads that the notebook started, asyncio's pending tasks, the queues of executors, and
-//! generators, coroutines and `itertools.tee` within variables.
+//! generators, coroutines, `itertools.tee` and the `imap` of pools within variables.
 //!
 //! **Example.** A worker that waits for an event that nobody sets; `next(batches(data))` and never another one
 //!
@@ -56,6 +56,15 @@ fn told(holder: &Holder) -> Told {
                 place(holder)
             ),
             dropped(holder),
+        ),
+        "imap" => (
+            CulpritKind::Variable,
+            format!(
+                "The imap() of a pool in `{}` has computed results ahead and keeps {held} of them until they are asked for (next): exhaust it. \
+                 The pool keeps the last one, also if its name is dropped.",
+                place(holder)
+            ),
+            exhausted(holder),
         ),
         "executor" => (
             CulpritKind::Holder,
@@ -116,6 +125,17 @@ fn told(holder: &Holder) -> Told {
     }
 }
 
+fn exhausted(holder: &Holder) -> String {
+    if holder.direct {
+        format!(
+            "import collections; {};",
+            each(holder, "collections.deque({}, 0)")
+        )
+    } else {
+        dropped(holder)
+    }
+}
+
 /// A task that was cancelled keeps its error, whose traceback keeps the variables: so whoever holds the task must let go of it.
 fn cancelled(holder: &Holder) -> String {
     let mut line = format!(
@@ -148,6 +168,11 @@ mod tests {
                 "[await _x.aclose() for _x in pages if type(_x).__name__ == \"async_generator\"].clear()",
             ),
             ("tee", ("v", "", "tee", true), "del v"),
+            (
+                "imap",
+                ("v", "", "IMapIterator", true),
+                "import collections; collections.deque(v, 0);",
+            ),
         ] {
             let mut held = inside(HolderKind::Suspended, "v", 40 * MIB, at);
             held.type_name = of.into();

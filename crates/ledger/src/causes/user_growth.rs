@@ -23,16 +23,20 @@
 //!
 //! **What it is confused with.** A large result that each run replaces: it counts once. Imports, compilers and pools: the
 //! first run. Results in the output history or a traceback: growth that these holders account for is left to their
-//! causes. Growth that no name explains may be a cache, a registry or native memory; it is reported as such.
+//! causes. Growth that no name explains may be a cache, a registry or native memory; it is reported as such, unless it is free
+//! memory that the allocators keep.
 //!
 //! Growth that is only *reached* through a name (a logger's handlers, a cache on a class): deleting that name frees
-//! nothing, so the finding says what it knows and waits for more runs.
+//! nothing, so the finding says what it knows and waits for more runs. It is the name's own if nothing else refers to its
+//! value. What has a bound is no growth, also while it fills up: a `deque` with `maxlen`, and a container from which the
+//! notebook's functions, or the cell itself, take items away.
 //!
 //! **Step.** None: it is the user's data.
 
 use std::collections::BTreeMap;
 
 use super::{Evidence, Verdict, is_identifier};
+use crate::code::trims;
 use crate::history::{Growth, Run};
 use crate::record::{Cause, Confidence, Culprit, CulpritKind, Finding};
 use crate::size::human;
@@ -149,10 +153,19 @@ fn judge(evidence: &Evidence) -> Verdict {
     let in_holders = recent
         .iter()
         .fold(0i64, |sum, run| sum.saturating_add(run.holders));
+    let in_slack = recent
+        .iter()
+        .fold(0i64, |sum, run| sum.saturating_add(run.slack));
     if in_holders >= growth / 2 {
         return Verdict::Gone; // theirs to report, or there is no growth
     }
     let grown = culprit(recent, growth);
+    if grown
+        .as_ref()
+        .is_some_and(|grown| trims(evidence.code.facts(), owner(grown)))
+    {
+        return Verdict::Gone; // it has a bound that is not reached yet
+    }
     if !enough {
         let steady = grown
             .filter(|_| frees == 0)
@@ -162,6 +175,7 @@ fn judge(evidence: &Evidence) -> Verdict {
     let certain = runs.len() >= limits.certain_runs && frees == 0;
     match grown {
         Some(grown) => Verdict::Holds(vec![explained(evidence, recent, &grown, slope, certain)]),
+        None if in_holders.saturating_add(in_slack) >= growth / 2 => Verdict::Gone,
         None => Verdict::Holds(vec![unexplained(evidence, recent, growth, slope)]),
     }
 }
@@ -179,11 +193,15 @@ fn steady(evidence: &Evidence, later: &[&Run], name: &str) -> Option<Finding> {
     let amounts = || times.iter().map(|growth| growth.delta);
     let (least, most) = (amounts().min()?, amounts().max()?);
     // Its first appearance may be a growth from nothing; a name that is new each time is not one that grows.
-    let same = others
-        .iter()
-        .all(|growth| !growth.new && growth.type_name == first.type_name);
+    let second = others.first()?;
+    let same = others.iter().all(|growth| {
+        !growth.new && growth.type_name == second.type_name && growth.part == second.part
+    });
+    // Which part of an object grew is known from the second look at it on.
+    let part_was_unknown = first.part.is_empty() && !second.part.is_empty();
+    let same = same && (first.type_name == second.type_name || part_was_unknown);
     let even = least >= to_signed(limits.growth_per_run) && most <= least.saturating_add(least / 2);
-    if runs.len() < limits.growth_runs || !same || !even || !is_data(&first.type_name) {
+    if runs.len() < limits.growth_runs || !same || !even || !is_data(&second.type_name) {
         return None;
     }
     let each = amounts().map(|amount| amount as f64).sum::<f64>() / times.len() as f64;
@@ -200,6 +218,12 @@ struct Grown<'a> {
     name: String,
     /// Each time it grew, oldest first.
     times: Vec<&'a Growth>,
+}
+
+/// The part that grew, or the name.
+fn owner<'a>(grown: &'a Grown) -> &'a str {
+    let last = grown.times.last().map(|growth| growth.part.as_str());
+    last.filter(|part| !part.is_empty()).unwrap_or(&grown.name)
 }
 
 fn culprit<'a>(recent: &[&'a Run], growth: i64) -> Option<Grown<'a>> {
@@ -255,10 +279,7 @@ fn explained(
         Confidence::Likely
     };
     let copies = last.is_some_and(|growth| growth.new);
-    let owner = last
-        .map(|growth| growth.part.as_str())
-        .filter(|part| !part.is_empty())
-        .unwrap_or(&grown.name);
+    let owner = owner(grown);
     let (bytes, message, hint) = if copies {
         let names: Vec<&str> = grown
             .times
@@ -276,7 +297,7 @@ fn explained(
         );
         let from = names.len().saturating_sub(MOST_IN_HINT);
         (bytes, message, format!("del {}", names[from..].join(", ")))
-    } else if !last.is_some_and(|growth| is_data(&growth.type_name)) {
+    } else if !last.is_some_and(|growth| is_own(growth)) {
         let bytes = last.map_or(0, |growth| growth.bytes);
         sure = if runs >= UNEXPLAINED_RUNS {
             Confidence::Likely
@@ -302,7 +323,8 @@ fn explained(
             release(owner, last.map_or("", |growth| &growth.type_name)),
         )
     };
-    let (cause, message) = if !copies && is_registry(owner) {
+    let of_callables = last.is_some_and(|growth| growth.callables);
+    let (cause, message) = if !copies && (is_registry(owner) || of_callables) {
         let message = format!(
             "The callbacks in `{owner}` grew by {each} in each of the last {runs} runs of this cell and hold {}: each run registers one \
              more hook. Register once, or remove() what was registered.",
@@ -390,6 +412,11 @@ fn release(name: &str, type_name: &str) -> String {
 /// Whether values of this class hold their memory themselves, so that clearing or deleting the name frees it.
 fn is_data(type_name: &str) -> bool {
     CLEARED.contains(&type_name) || DATA.contains(&type_name)
+}
+
+/// Whether what grew is the variable's own, so that clearing or deleting it frees the memory.
+fn is_own(growth: &Growth) -> bool {
+    is_data(&growth.type_name) || growth.alone
 }
 
 fn to_signed(bytes: u64) -> i64 {

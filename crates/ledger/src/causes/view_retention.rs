@@ -5,7 +5,8 @@
 //! **Why it matters.** `a[:10]` shares the memory of `a`. As long as it lives, all of `a` stays, although no name leads there.
 //!
 //! **How it is detected.** NumPy arrays by the references to their base, tensors by all tensors on the same storage, `memoryview`s of
-//! bytes, Arrow arrays by the buffers below them.
+//! bytes, Arrow arrays by the buffers below them, matches of regular expressions by the text that
+//! was searched, elements of lxml by their document.
 //!
 //! **Example.** `peaks = [load(name)[:10] for name in names]`
 //!
@@ -25,16 +26,29 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
     each_of(evidence, Cause::ViewRetention, HolderKind::View, |holder| {
         Some(Told {
             kind: CulpritKind::Variable,
-            message: format!(
-                "`{}` holds small views (slices) of large buffers: the base data, {} in all, are used by nothing else. A .copy() keeps \
-                 the slice alone.",
-                place(holder),
-                human(holder.bytes)
-            ),
+            message: message(holder),
             hint: hint(holder),
             step: None,
         })
     })
+}
+
+fn message(holder: &Holder) -> String {
+    let (place, bytes) = (place(holder), human(holder.bytes));
+    match holder.type_name.as_str() {
+        "match" => format!(
+            "`{place}` holds matches of a regular expression (re.Match): each is a view of all of the text that was searched, {bytes} in \
+             all, which nothing else uses. Keep its .group(), and not the match."
+        ),
+        "xml" => format!(
+            "`{place}` holds elements of large XML documents (lxml): each keeps the tree of its whole document, {bytes} in all, of which \
+             nothing else is used. Keep its .text, or a copy.deepcopy() of it."
+        ),
+        _ => format!(
+            "`{place}` holds small views (slices) of large buffers: the base data, {bytes} in all, are used by nothing else. A .copy() keeps \
+             the slice alone."
+        ),
+    }
 }
 
 fn hint(holder: &Holder) -> String {
@@ -42,8 +56,12 @@ fn hint(holder: &Holder) -> String {
         // A copy would share the buffers too.
         return replaced(holder, "{}.take(list(range(len({}))))");
     }
+    if holder.type_name == "xml" && holder.direct {
+        return format!("import copy; {}", replaced(holder, "copy.deepcopy({})"));
+    }
     match holder.element.as_str() {
         "Tensor" => replaced(holder, "{}.clone()"),
+        "Match" => replaced(holder, "{}.group()"),
         "memoryview" => replaced(holder, "memoryview(bytes({}))"),
         "ndarray" | "Series" | "DataFrame" | "Index" => replaced(holder, "{}.copy()"),
         _ => dropped(holder),
@@ -70,7 +88,14 @@ mod tests {
             "{}",
             found.hint
         );
-        (held.names, held.type_name) = (vec![], "arrow".into());
+        (held.names, held.type_name) = (vec![], "xml".into());
+        let found = finding(Case::of(vec![held.clone()]).judge(detect));
+        assert!(
+            found
+                .hint
+                .starts_with("import copy; v[:] = [copy.deepcopy(_x) if")
+        );
+        held.type_name = "arrow".into();
         (held.path, held.shape) = ("v".into(), String::new());
         let found = finding(Case::of(vec![held]).judge(detect));
         assert_eq!(found.hint, "v = v.take(list(range(len(v))))");
@@ -94,6 +119,7 @@ mod tests {
                 "run.best.update({_k: _x.clone() if type(_x).__name__ == \"Tensor\" else _x for _k, _x in run.best.items()})",
             ),
             ("latest", "", "Series", true, "latest = latest.copy()"),
+            ("found", "", "Match", true, "found = found.group()"),
             ("run", "", "Odd", false, "del v"),
         ] {
             let held = inside(

@@ -8,7 +8,7 @@ mod remarks;
 
 use std::cell::OnceCell;
 
-pub(crate) use remarks::{once_read, remark};
+pub(crate) use remarks::{once_read, remark, trims};
 
 /// Something that a cell's code does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,11 @@ pub(crate) enum What {
         to: String,
         /// The expression; empty if there are several.
         value: String,
+    },
+    /// `del from[…]`.
+    Takes {
+        /// The name, with its attributes.
+        from: String,
     },
     /// `name = value`.
     Binds {

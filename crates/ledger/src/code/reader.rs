@@ -291,6 +291,16 @@ impl<'a> Visitor<'a> for Reader<'_> {
                 }
                 self.visit_expr(&assign.value);
             }
+            Stmt::Delete(delete) => {
+                for target in &delete.targets {
+                    if let Expr::Subscript(part) = target
+                        && let Some(from) = path(&part.value)
+                    {
+                        self.add(target.start(), What::Takes { from });
+                    }
+                }
+                walk_stmt(self, stmt);
+            }
             Stmt::For(each) => {
                 self.iterates(&each.iter);
                 self.visit_expr(&each.iter);

@@ -296,6 +296,28 @@ fn registered(facts: &[Fact], run: u64) -> Option<String> {
     Some(format!("{} enters one more in {each}.", said(entered)))
 }
 
+/// Whether the cell takes items out of a container too, as one does that keeps to a bound.
+pub(crate) fn trims(facts: &[Fact], name: &str) -> bool {
+    let cut = |value: &str| {
+        value
+            .strip_prefix(name)
+            .is_some_and(|part| part.starts_with('[') && part.contains(':'))
+    };
+    facts.iter().any(|fact| match &fact.what {
+        What::Takes { from } => from == name,
+        What::Calls { callee, .. } => callee
+            .strip_prefix(name)
+            .is_some_and(|method| [".pop", ".popleft", ".popitem"].contains(&method)),
+        What::Binds {
+            name: bound,
+            value,
+            sort: Sort::Part,
+        } => bound == name && cut(value),
+        What::Keeps { to, value } => to == name && cut(value),
+        _ => false,
+    })
+}
+
 /// The line where a list of the cell is filled and the one where it is gone through, if that is all the cell does with it.
 pub(crate) fn once_read<'a>(facts: &'a [Fact], name: &str) -> Option<(&'a Fact, &'a Fact)> {
     let mut made = None;

@@ -1,4 +1,4 @@
-use super::super::testing::{MIB, finding, judge};
+use super::super::testing::{Case, MIB, finding, judge};
 use super::*;
 
 const M: i64 = MIB as i64;
@@ -19,8 +19,7 @@ fn run(delta: i64, grown: &[(&str, &str, i64, bool)]) -> Run {
     Run {
         delta: Some(delta),
         grown,
-        holders: 0,
-        native: 0,
+        ..Run::default()
     }
 }
 
@@ -251,6 +250,88 @@ fn growth_behind_a_name_is_not_blamed_on_the_name() {
 }
 
 #[test]
+fn what_the_allocators_keep_free_is_no_growth_without_an_explanation() {
+    let freed = |slack| Run {
+        slack,
+        ..run(4 * M, &[])
+    };
+    for (slack, grows) in [(0, true), (M, true), (3 * M, false)] {
+        let verdict = judge(detect, None, (0..6).map(|_| freed(slack)).collect());
+        assert_eq!(matches!(verdict, Verdict::Holds(_)), grows, "{slack}");
+    }
+}
+
+#[test]
+fn what_only_its_name_refers_to_is_the_names_own() {
+    let grown = |_| {
+        let mut one = run(10 * M, &[("X", "csr_matrix", 10 * M, false)]);
+        one.grown[0].alone = true;
+        one
+    };
+    let found = finding(judge(detect, None, (0..4).map(grown).collect()));
+    assert_eq!(
+        (found.confidence, found.hint.as_str()),
+        (Confidence::Likely, "del X")
+    );
+    // Three runs are too few: a library's object may fill a cache of its own.
+    assert!(matches!(
+        judge(detect, None, (0..3).map(grown).collect()),
+        Verdict::Gone
+    ));
+}
+
+#[test]
+fn a_part_that_is_known_from_the_second_look_on_is_enough() {
+    let part = |n: i64| {
+        let mut one = run(10 * M, &[("done", "deque", 10 * M, false)]);
+        if n == 0 {
+            one.grown[0].type_name = "Queue".into();
+        } else {
+            one.grown[0].part = "done.queue".into();
+        }
+        one
+    };
+    let found = finding(judge(detect, None, (0..3).map(part).collect()));
+    assert_eq!(
+        (found.culprit.name.as_str(), found.hint.as_str()),
+        ("done.queue", "done.queue.clear()")
+    );
+}
+
+#[test]
+fn a_part_that_keeps_functions_is_where_they_are_registered() {
+    let part = |_| {
+        let mut one = run(10 * M, &[("bus", "list", 10 * M, false)]);
+        one.grown[0].part = "bus._subs".into();
+        one.grown[0].callables = true;
+        one
+    };
+    let found = finding(judge(detect, None, (0..4).map(part).collect()));
+    assert_eq!(
+        (found.cause, found.hint.as_str()),
+        (Cause::RegistryCallback, "bus._subs.clear()")
+    );
+}
+
+#[test]
+fn what_the_cell_itself_cuts_back_has_a_bound() {
+    for (source, grows) in [
+        ("preds.append(x)", true),
+        ("preds.append(x)\nif len(preds) > 9: preds.pop(0)", false),
+        ("preds.append(x)\npreds = preds[-9:]", false),
+        ("preds.append(x)\npreds[:] = preds[-9:]", false),
+        ("preds.append(x)\ndel preds[:-9]", false),
+        ("preds.append(x)\nothers.pop(0)", true),
+    ] {
+        let case = Case::of(vec![])
+            .source(source)
+            .runs((0..5).map(|_| append(10 * M)));
+        let verdict = case.judge(detect);
+        assert_eq!(matches!(verdict, Verdict::Holds(_)), grows, "{source}");
+    }
+}
+
+#[test]
 fn ordinary_cells_do_not_alarm() {
     let plain = |deltas: &[i64]| {
         deltas
@@ -290,6 +371,7 @@ fn growth_of_the_output_history_is_not_ours() {
         grown: vec![],
         holders: 16 * M,
         native: 0,
+        ..Run::default()
     };
     assert!(matches!(
         judge(detect, None, (0..6).map(|_| shown()).collect()),
