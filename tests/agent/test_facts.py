@@ -98,6 +98,14 @@ BOUNDED = {
         ),
         "v.put()",
     ),
+    "two containers": (
+        (
+            f"class Two:\n    def __init__(self): self.kept, self.order = {{}}, []\n    def put(self, k):\n"
+            f"        self.kept[k] = k * {BIG}; self.order.append(k)\n"
+            "        if len(self.order) > 9: del self.kept[self.order.pop(0)]\nv = Two(); n = 0"
+        ),
+        "n += 1; v.put(n)",
+    ),
     "a function deletes": (
         f"v = []\ndef put():\n    v.append((1 + len(v)) * {BIG})\n    if len(v) > 9: del v[0]",
         "put()",
@@ -133,6 +141,15 @@ def test_what_keeps_to_a_bound_is_known_before_it_is_full(shell, what):
     shell.run(prepare)
     shell.explain()
     assert grown(shell, "v", cell).get("bounded", False) is (what in BOUNDED)
+
+
+def test_the_list_in_a_closure_is_the_part_that_grew(shell):
+    shell.run(
+        "def collect():\n    rows = []\n    def v(n): rows.append(b'x' * n)\n    return v\nv = collect()"
+    )
+    shell.explain()
+    row = grown(shell, "v", "v(2_000_000)")
+    assert (row["part"], row["part_type"]) == ("v.__closure__[0].cell_contents", "list")
 
 
 ALONE = {

@@ -168,6 +168,16 @@ def test_what_a_library_keeps_is_told_with_its_place(shell, what):
     assert row["bytes"] == pytest.approx(9 * MB, rel=0.1)
 
 
+def test_it_is_told_too_where_the_library_is_frozen(shell):
+    shell.run(
+        "import sys, types\nlib = types.ModuleType('lib'); sys.modules['lib'] = lib\nlib.hub = types.SimpleNamespace(hooks=[])"
+    )
+    shell.run("gc.freeze()")
+    shell.run(f"{RECORDER}lib.hub.hooks += [Recorder() for _ in range(3)]\ndel lib")
+    row = next(row for row in shell.probe("facts.leftovers(bool)") if row["type"] == "lodged")
+    assert (row["name"], row["count"], row["path"]) == ("lib.hub", 3, "")
+
+
 NOT_LODGED = {
     "a name leads there": f"{RECORDER}mine = [Recorder() for _ in range(3)]; lib.hooks = mine",
     "there is one": f"{RECORDER}lib.hook = Recorder()",

@@ -311,7 +311,8 @@ class Facts:
             before = known[0]
             change = "grown" if size >= before else "shrunk"
         grew = size - before >= _GREW
-        part = self._grown_part(name, value, size) if grew else None
+        parts = self._grown_parts(name, value, size) if grew else []
+        part = parts[0] if len(parts) == 1 else None
         if abs(size - before) < NOISE and gpu == gpu_before:
             return None
         row = _row(name, *_describe(value), size, before, change, at_least, gpu, gpu_before)
@@ -320,11 +321,11 @@ class Facts:
 
             row["part"], row["part_type"] = part[0], type(part[1]).__name__
             row["callables"] = holds_callables(part[1])
-        if grew and habits.is_bounded(name, value, part):
+        if grew and all(habits.is_bounded(name, value, one) for one in parts or [None]):
             row["bounded"] = True
         return row
 
-    def _grown_part(self, name, value, size):
+    def _grown_parts(self, name, value, size):
         if self._parts is None:
             from .parts import Parts
 

@@ -18,6 +18,8 @@ _STEP = 20_000
 _MOST = 5_000  # things of the notebook's
 _DEEPEST, _WIDEST = 8, 40
 _LEAST = 2  # one may well be meant to be there
+_DOWN = 3  # levels below a name of a module
+_ENDS = frozenset(map(id, (str, bytes, int, float, bool, type(None), types.CodeType, types.ModuleType)))
 _FUNCTION = types.FunctionType
 
 
@@ -38,7 +40,7 @@ def look(shell, reachable, spread, walker, stop):
         same = [one for one in found if _name_of(one) == label]
         # One may lie within another, as functions do that wrap each other: so the way up begins at many of them.
         same[_WIDEST // 2 : -_WIDEST // 2] = []
-        place, container = _place(same, {*named, id(found)} - barrier, barrier)
+        place, container = _place(same, {*named, id(found)} - barrier, barrier, stop)
     finally:
         found.clear()
     if place is None or count < _LEAST:
@@ -119,33 +121,61 @@ def _name_of(one):
     return name if type(name) is str else ""
 
 
-def _place(things, named, barrier):
+def _place(things, named, barrier, stop):
     """(expression of what a module leads to one of them by, class of that container if it holds it directly)."""
-    modules = {id(module_globals(module)): name for name, module in _modules()}
+    modules = {id(module_globals(module)): name for name, module in _modules() if _is_foreign(name)}
     level, seen = things, set(map(id, things))
-    for depth in range(_DEEPEST):
-        inside = set(map(id, level))
+    for _ in range(_DEEPEST):
+        stop()
         above = []
         for holder in gc.get_referrers(*level):
             key = id(holder)
             if holder is level or key in named or type(holder) is types.FrameType:
                 continue
-            module = modules.get(key)
-            if module is not None:
-                if module == "__main__" or module.startswith("rust_hygiene_agent"):
-                    continue
-                name = next((name for name, value in holder.items() if id(value) in inside), None)
-                if type(name) is str:
-                    (thing,) = (value for value in level if value is holder[name])
-                    kind = type(thing)
-                    direct = depth == 1 and (kind is list or derives(kind, dict))
-                    return f"{module}.{name}", ("list" if kind is list else "dict") if direct else ""
-            elif derives(type(holder), type):
+            if key in modules:
+                return _way_down(modules[key], holder, things, seen, set(barrier))
+            if derives(type(holder), type):
                 return f"{module_of(holder)}.{type_name(holder)}", ""
-            elif key not in seen and key not in barrier:
+            if key not in seen and key not in barrier:
                 seen.add(key)
                 above.append(holder)
         level = above[:_WIDEST]
         if not level:
             break
+    del level
+    # What was there at the start is frozen, and does not show up as a referrer: from there it is looked for downwards.
+    passed = set(barrier)
+    for name, module in _modules():
+        stop()
+        if _is_foreign(name):
+            place, container = _way_down(name, module_globals(module), things, seen, passed)
+            if place is not None:
+                return place, container
+    return None, ""
+
+
+def _is_foreign(name):
+    return name != "__main__" and not name.startswith("rust_hygiene_agent")
+
+
+def _way_down(module, names, things, above, passed):
+    """The same, for a module that may lead to one of the things, or to what is known to be `above` them."""
+    own = [(key, value) for key, value in list(names.items()) if type(key) is str]
+    for key, value in own:
+        if id(value) in above:
+            kind = type(value)
+            kept = set(map(id, gc.get_referents(value)))
+            direct = (kind is list or derives(kind, dict)) and any(id(one) in kept for one in things)
+            return f"{module}.{key}", ("list" if kind is list else "dict") if direct else ""
+    for key, value in own:
+        level = [value]
+        for depth in range(_DOWN):
+            level = [one for one in gc.get_referents(*level) if id(one) not in passed]
+            found = any(id(one) in above for one in level)
+            passed.update(map(id, level))
+            if found:
+                kind = type(value)
+                direct = not depth and (kind is list or derives(kind, dict))
+                return f"{module}.{key}", ("list" if kind is list else "dict") if direct else ""
+            level = _passed([one for one in level if id(type(one)) not in _ENDS])
     return None, ""

@@ -1,6 +1,7 @@
 """Which container within an object is the one that grew: `run.history` rather than `run`."""
 
 from collections import OrderedDict, defaultdict, deque
+from types import FunctionType
 
 from .clock import now
 from .kinds import derives, module_of
@@ -21,18 +22,17 @@ class Parts:
         self._lengths = {}  # name of a variable -> {expression: length}
 
     def grown(self, name, value, size):
-        """(expression, container) of the one container within that is longer than at the last look, or None."""
+        """[(expression, container)] of the containers within that are longer than at the last look."""
         if size < _LEAST or not name.isidentifier() or not _has_parts(type(value)):
-            return None
+            return []
         known = self._lengths.get(name)
         if known is None and len(self._lengths) >= _REMEMBERED:
-            return None
+            return []
         found = _containers(name, value)
         self._lengths[name] = {text: len(part) for text, part in found.items()}
-        longer = [
-            text for text, part in found.items() if known is not None and len(part) > known.get(text, 0)
-        ]
-        return (longer[0], found[longer[0]]) if len(longer) == 1 else None
+        if known is None:
+            return []
+        return [(text, part) for text, part in found.items() if len(part) > known.get(text, 0)]
 
     def forget(self, names):
         """These variables are gone."""
@@ -41,7 +41,9 @@ class Parts:
 
 
 def _has_parts(kind):
-    return derives(kind, type) or module_of(kind) not in ("builtins", "collections", "")
+    return (
+        kind is FunctionType or derives(kind, type) or module_of(kind) not in ("builtins", "collections", "")
+    )
 
 
 def _containers(name, value):

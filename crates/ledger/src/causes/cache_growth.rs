@@ -249,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_a_function_fills_is_no_cache() {
+        for (element, called, cached) in [
+            ("list", "rows", false),
+            ("list", "seen", true),
+            ("dict", "rows", true),
+        ] {
+            let mut case = cache("closure", "add.__closure__[0].cell_contents", called, 8).grown(4);
+            case.facts.holders[0].element = element.into();
+            assert_eq!(is_gone(case.judge(detect)), !cached, "{element} {called}");
+        }
+    }
+
+    #[test]
     fn an_attribute_that_grows_in_two_cells_is_a_cache_whatever_it_is_called() {
         assert!(is_gone(
             cache("attribute", "Model.rows", "list", 8)

@@ -53,10 +53,10 @@ impl Holder {
         difference(self.bytes.saturating_sub(on_gpus), self.before)
     }
 
-    /// Whether it is a list on a class or function: that is filled rather than asked, so it is growth and not a cache.
+    /// Whether it is a list on a class or function, or in a closure: that is filled rather than asked, so it is growth and not a cache.
     pub(crate) fn is_appended_to(&self) -> bool {
         self.kind == HolderKind::Cache
-            && self.type_name == "attribute"
+            && ["attribute", "closure"].contains(&self.type_name.as_str())
             && ["list", "deque"].contains(&self.element.as_str())
             && !self.is_called_a_cache()
     }
