@@ -8,7 +8,6 @@ import types
 from collections import OrderedDict, defaultdict, deque
 
 from .kinds import derives, module_of, mro_of
-from .paths import attributes
 
 _EVICTING = frozenset(("popitem", "popleft", "pop", "move_to_end"))
 _ASKING = frozenset(("get", "KeyError"))
@@ -22,6 +21,7 @@ _PLAIN = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
 _maxlen = deque.maxlen.__get__
 _class_dict = type.__dict__["__dict__"].__get__
 _MOST = 2_000  # functions
+_ENTRIES = 3
 
 
 def evicts(function, name=None):
@@ -35,12 +35,17 @@ def evicts(function, name=None):
 
 def _pops(code, name):
     """Whether it calls one of the methods that take things out, right after the name."""
-    if name is None or _EVICTING.isdisjoint(code.co_names):
+    if name is None:
         return not _EVICTING.isdisjoint(code.co_names)
+    if _EVICTING.isdisjoint(code.co_names) and "clear" not in code.co_names:
+        return False
     import dis
 
     words = [step.argval for step in dis.get_instructions(code) if type(step.argval) is str]
-    return any(before == name and word in _EVICTING for before, word in zip(words, words[1:]))
+    called = {word for before, word in zip(words, words[1:]) if before == name}
+    # One that fills it and empties it keeps to a bound; one that only empties it waits to be called.
+    fills = _STORE in code.co_code[::2] or not _REGISTERING.isdisjoint(called)
+    return not _EVICTING.isdisjoint(called) or (fills and "clear" in called)
 
 
 def _cuts(code, steps, name):
@@ -101,12 +106,18 @@ class Habits:
     def __init__(self, namespace):
         """Nothing is gathered yet."""
         self._namespace = namespace
-        self._functions = None
+        self._by_name = None  # what a function names -> functions
+        self._classes = {}  # id of a class -> names of its caches, or None where its instances are one
 
-    def _all(self):
-        if self._functions is None:
-            self._functions = of_notebook(self._namespace)
-        return self._functions
+    def _naming(self, name):
+        """The notebook's functions that name something."""
+        if self._by_name is None:
+            self._by_name = {}
+            for function in of_notebook(self._namespace):
+                code = function.__code__
+                for word in {*code.co_names, *code.co_freevars}:
+                    self._by_name.setdefault(word, []).append(function)
+        return self._by_name.get(name, ())
 
     def is_bounded(self, name, value, part):
         """Whether what grew keeps to a bound: by itself, or since something of the notebook's takes items out of it.
@@ -122,7 +133,7 @@ class Habits:
         called = expression.rpartition(".")[2]
         if id(kind) not in _PLAIN or not called.isidentifier():
             return False
-        functions = [*self._all(), *(() if part is None else of_class(type(value)))]
+        functions = [*self._naming(called), *(() if part is None else of_class(type(value)))]
         return any(evicts(one, called) for one in functions)
 
     def memo(self, name, value):
@@ -133,19 +144,43 @@ class Habits:
         """
         kind = type(value)
         if id(kind) in _MAPPINGS:
-            return (name, value) if _is_called_a_cache(name) and _is_memo(name, self._all()) else None
+            return (name, value) if _is_called_a_cache(name) and _is_memo(name, self._naming(name)) else None
         if module_of(kind) != "__main__" or derives(kind, type):
             return None
-        functions = [*of_class(kind)]
-        if derives(kind, dict):
-            made = any(
-                one.__name__ == "__missing__" and _STORE in one.__code__.co_code[::2] for one in functions
-            )
-            return (name, value) if made and _holds_data(value) and not any(map(evicts, functions)) else None
-        for key, part in attributes(value):
-            if id(type(part)) in _MAPPINGS and _is_called_a_cache(key) and _is_memo(key, functions):
+        caches = self._classes.get(id(kind), _unknown)
+        if caches is _unknown:
+            caches = self._classes[id(kind)] = _caches_of(kind)
+        if caches is None:
+            return (name, value) if _holds_data(value) else None
+        for key in caches:
+            part = _own(value, key)
+            if id(type(part)) in _MAPPINGS and len(part) >= _ENTRIES:
                 return f"{name}.{key}", part
         return None
+
+
+_unknown = object()
+
+
+def _own(value, name):
+    """An attribute of the instance, which its class has nothing to do with: no code runs, and no dictionary is made for it."""
+    try:
+        return object.__getattribute__(value, name)
+    except AttributeError:
+        return None
+
+
+def _caches_of(kind):
+    """The attributes that the functions of a class fill as one fills a cache; None if its instances are such a dictionary."""
+    functions = [*of_class(kind)]
+    if derives(kind, dict):
+        missing = any(
+            one.__name__ == "__missing__" and _STORE in one.__code__.co_code[::2] for one in functions
+        )
+        return None if missing and not any(map(evicts, functions)) else ()
+    names = {name for one in functions for name in one.__code__.co_names if _is_called_a_cache(name)}
+    names -= {name for base in mro_of(kind) for name in _class_dict(base)}
+    return tuple(name for name in names if _is_memo(name, functions))
 
 
 def _is_called_a_cache(name):
