@@ -19,7 +19,7 @@ class Parts:
 
     def __init__(self):
         """Nothing was seen."""
-        self._lengths = {}  # name of a variable -> {expression: length}
+        self._lengths = {}  # name of a variable -> ({expression: length}, whether all was looked at)
 
     def grown(self, name, value, size):
         """[(expression, container)] of the containers within that are longer than at the last look."""
@@ -28,11 +28,16 @@ class Parts:
         known = self._lengths.get(name)
         if known is None and len(self._lengths) >= _REMEMBERED:
             return []
-        found = _containers(name, value)
-        self._lengths[name] = {text: len(part) for text, part in found.items()}
+        found, whole = _containers(name, value)
+        self._lengths[name] = {text: len(part) for text, part in found.items()}, whole
         if known is None:
             return []
-        return [(text, part) for text, part in found.items() if len(part) > known.get(text, 0)]
+        lengths, whole_before = known
+        # What a look that was cut short did not reach may have been as long as it is.
+        old = found if whole_before else found.keys() & lengths.keys()
+        return [
+            (text, part) for text, part in found.items() if text in old and len(part) > lengths.get(text, 0)
+        ]
 
     def forget(self, names):
         """These variables are gone."""
@@ -47,14 +52,17 @@ def _has_parts(kind):
 
 
 def _containers(name, value):
-    """{expression: container} of what is within an object, the nearest first; the contents of long containers are not looked at."""
+    """({expression: container} of what is within an object, the nearest first, whether there was time for all of it).
+
+    The contents of long containers are not looked at.
+    """
     deadline = now() + _SECONDS
     found, level, seen = {}, [(name, value)], {id(value)}
     for _ in range(_DEEPEST):
         following = []
         for text, one in level:
             if len(seen) > _MOST or now() > deadline:
-                return found
+                return found, False
             if id(type(one)) in _CONTAINERS:
                 found[text] = one
                 if len(one) > _ITEMS:
@@ -65,7 +73,7 @@ def _containers(name, value):
                     seen.add(id(part))
                     following.append((expression, part))
         level = following
-    return found
+    return found, True
 
 
 def _is_worth_it(kind):
