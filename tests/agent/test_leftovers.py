@@ -189,3 +189,10 @@ NOT_LODGED = {
 def test_what_has_a_name_or_is_a_librarys_own_is_not_told(shell, what):
     shell.run(LIBRARY.format(NOT_LODGED[what]))
     assert "registry" not in look(shell)
+
+
+def test_classes_whose_metaclass_cannot_be_hashed_are_nothing_special(shell):
+    shell.run("class M(type):\n    def __eq__(self, other): 1 / 0")
+    shell.run("class A(metaclass=M): pass\na = A(); library = [A(), A()]")
+    shell.run(CYCLES["a back reference"])
+    assert look(shell)["cycle"]["bytes"] >= (8.9 * MB)

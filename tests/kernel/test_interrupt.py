@@ -7,6 +7,7 @@ import time
 import pytest
 
 from frontend import KERNEL
+from test_subshells import create, on
 
 ours = pytest.mark.ours
 how = pytest.mark.parametrize("how", ["message", "signal"])
@@ -276,3 +277,30 @@ def test_an_interrupt_of_an_idle_kernel_does_not_hit_the_next_cell(kernel):
     for number in range(100):
         kernel.interrupt_by_message()
         assert kernel.execute_ok(f"print({number})").stdout == f"{number}\n"
+
+
+@ours
+@pytest.mark.parametrize("shell", ["main", "subshell"])
+def test_an_error_that_takes_long_to_show_is_interrupted_after_an_await_too(start_kernel, shell):
+    """An await is cancelled, but not where what awaits is blocked."""
+    kernel = start_kernel()
+    where = on(create(kernel)) if shell == "subshell" else {}
+    cell = kernel.start(
+        "import asyncio\n"
+        "class Slow(Exception):\n"
+        "    shown = False\n"
+        "    def __str__(self):\n"
+        "        while not Slow.shown:\n"
+        "            try:\n"
+        "                print('showing', flush=True)\n"
+        "                while True: pass\n"
+        "            finally: Slow.shown = True\n"
+        "        return 'slow'\n"
+        "await asyncio.sleep(0)\n"
+        "raise Slow",
+        **where,
+    )
+    kernel.wait_for_stream(cell, "showing\n")
+    kernel.interrupt_by_message()
+    assert kernel.collect(cell, timeout=10).status == "error"
+    assert kernel.execute_ok("1 + 1", **where).result == "2"

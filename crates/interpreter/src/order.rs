@@ -122,7 +122,6 @@ impl Interpreter {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .ok_or_else(|| io::Error::other("the child has no pid"))?;
-        crate::warden::note(Pid::from_raw(pid));
         let pipe = |stream, fd| Pipe {
             stream,
             watch: None,
@@ -221,6 +220,11 @@ impl Interpreter {
         if let (Some(segments), Some(others)) = (&mut self.segments, &mut other.segments) {
             segments.take_over(others);
         }
+    }
+
+    /// Its group ends with the front, from now on until its exit is known.
+    pub(crate) fn note_for_warden(&self) {
+        crate::warden::note(self.pid);
     }
 
     fn signal(&self, signal: Signal) {

@@ -129,6 +129,7 @@ impl Spec {
         });
         let mut interpreter =
             Interpreter::new(child, ours, door, our_debug, faults, out_read, err_read)?;
+        interpreter.note_for_warden();
         interpreter.board = Some(board);
         interpreter.segments = Some(segments);
         Ok(interpreter)

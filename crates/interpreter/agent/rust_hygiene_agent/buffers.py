@@ -9,6 +9,8 @@ import copy
 import gc
 import math
 import os
+from _ctypes import addressof as _addressof
+from _ctypes import sizeof as _sizeof
 
 from .clock import now
 from .kinds import attribute, derives, module_of, mro_of, no_torch_function, type_name
@@ -372,8 +374,7 @@ def _ctypes(buffers, obj, kind):
     data = attribute("_ctypes", "Array").__mro__[1]
     if not data._b_needsfree_.__get__(obj):
         return 100, {}, gc.get_referents(obj)
-    address, size = attribute("_ctypes", "addressof")(obj), attribute("_ctypes", "sizeof")(obj)
-    return 100 + buffers.count(address, size), {}, gc.get_referents(obj)
+    return 100 + buffers.count(_addressof(obj), _sizeof(obj)), {}, gc.get_referents(obj)
 
 
 # scikit-learn --------------------------------------------------------------------------------------------------
@@ -384,7 +385,11 @@ def _sklearn(buffers, obj, kind):
     key = ("sklearn", id(obj))
     if buffers._counted.get(key):
         return 64, {}, []
-    size = obj.capacity * (_TREE_NODE + 8 * obj.n_outputs * obj.max_n_classes)
+    tree = attribute("sklearn.tree._tree", "Tree")
+    nodes, outputs, classes = (
+        getattr(tree, name).__get__(obj) for name in ("capacity", "n_outputs", "max_n_classes")
+    )
+    size = nodes * (_TREE_NODE + 8 * outputs * classes)
     buffers._counted[key] = size
     buffers.total += size
     return 64 + size, {}, []

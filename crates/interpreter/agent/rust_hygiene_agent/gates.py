@@ -91,7 +91,7 @@ class Gates:
         """Notes what the variable in hand keeps as a cache."""
         of = "memo" if id(type(container)) in _CACHES else "missing"
         account = self.accounts["cache", expression, self.root] = Account(of, container)
-        account.bytes, account.count, account.gpu = size, len(container), gpu
+        account.bytes, account.count, account.gpu = size, dict.__len__(container), gpu
         account.detail = type_name(type(container))
 
     def enter(self, gate, walker, obj):
@@ -205,7 +205,7 @@ def _memoryview(gates, walker, obj):
     elif type(base) is _BYTES_IO_BUFFER:
         # `getbuffer()` gives a thing of its own for each call, which refers to the file.
         shared = base
-        (base,) = gc.get_referents(shared)
+        base = gc.get_referents(shared)[-1]  # from Python 3.12 on its class comes first
         whole = _size_of_bytes_io(base)
     else:
         return None

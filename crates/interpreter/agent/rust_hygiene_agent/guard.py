@@ -82,7 +82,7 @@ class Guard:
 
     def arm(self):
         """Maps the ballast, if there is room for it. `bytes` of zeroes are mapped and not touched."""
-        self._is_eased = False
+        self._is_eased = self.is_telling = False
         if self._is_released:
             self._flag(b"\0")
             try:
@@ -219,6 +219,12 @@ class Guard:
 
     def cut(self, error):
         """Lets go of what the frames of an error hold, which has been shown."""
+        try:
+            self._cut(error)
+        finally:
+            self.is_telling = False
+
+    def _cut(self, error):
         for shown in _chain(error):
             trace = shown.__traceback__
             if trace is not None:
@@ -232,7 +238,6 @@ class Guard:
             presenter.tb.tb_next = None
         gc.collect()  # whoever formatted the frames has left cycles with them
         give_back()  # or the next cell could not have what this one held
-        self.is_telling = False
 
 
 def _chain(error):

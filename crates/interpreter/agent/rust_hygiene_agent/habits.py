@@ -21,6 +21,7 @@ _PLAIN = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
 _maxlen = deque.maxlen.__get__
 _class_dict = type.__dict__["__dict__"].__get__
 _MOST = 2_000  # functions
+_LONGEST = 20_000  # bytes of code
 _ENTRIES = 3
 
 
@@ -39,6 +40,8 @@ def _pops(code, name):
         return not _EVICTING.isdisjoint(code.co_names)
     if _EVICTING.isdisjoint(code.co_names) and "clear" not in code.co_names:
         return False
+    if len(code.co_code) > _LONGEST:
+        return False
     import dis
 
     words = [step.argval for step in dis.get_instructions(code) if type(step.argval) is str]
@@ -52,6 +55,8 @@ def _cuts(code, steps, name):
     """Whether it binds the name to a part of something: `self.last = self.last[-9:]`."""
     if name is None or not (_SLICES & {*steps} or any(type(one) is slice for one in code.co_consts)):
         return False
+    if opcode.EXTENDED_ARG in steps:
+        return False  # the numbers of names are in two pieces
     bound = (at for step, at in zip(steps, code.co_code[1::2]) if step in _BINDS and at < len(code.co_names))
     return name in (code.co_names[at] for at in bound)
 
@@ -175,11 +180,11 @@ def _caches_of(kind):
     functions = [*of_class(kind)]
     if derives(kind, dict):
         missing = any(
-            one.__name__ == "__missing__" and _STORE in one.__code__.co_code[::2] for one in functions
+            one.__code__.co_name == "__missing__" and _STORE in one.__code__.co_code[::2] for one in functions
         )
         return None if missing and not any(map(evicts, functions)) else ()
     names = {name for one in functions for name in one.__code__.co_names if _is_called_a_cache(name)}
-    names -= {name for base in mro_of(kind) for name in _class_dict(base)}
+    names -= {name for base in mro_of(kind) for name in _class_dict(base) if type(name) is str}
     return tuple(name for name in names if _is_memo(name, functions))
 
 
@@ -197,5 +202,8 @@ def _is_container(kind):
 
 def _holds_data(value):
     """Whether the values are not containers that are filled later, as those of a tree or of a `defaultdict` are."""
-    first = next(iter(dict.values(value)), None)
+    try:
+        first = next(iter(dict.values(value)), None)
+    except RuntimeError:  # a thread fills it
+        return False
     return first is not None and type(first) is not type(value) and id(type(first)) not in _PLAIN

@@ -22,14 +22,20 @@ _PYDEVD_WAITS = "_do_wait_suspend"  # the method in which a cell stands at a bre
 
 # Frames that are looked at: only the person's code goes deeper, and each look makes an object of a frame.
 _DEEP = 1000
+_THEIRS, _IN_WHOLE, _NOBODYS = "the person's", "must come to its end", "nobody's"
 
 _MAIN = threading.main_thread().ident
 _clock, _sleep, _kill, _pid = time.monotonic, time.sleep, os.kill, os.getpid
 
 
+_kept = []  # code whose id is known lives, also if someone puts another function in the place of its own
+
+
 def _codes(*functions):
     """Ids of the functions' code: to hash the code itself takes long. What this Python or IPython does not have is left out."""
-    return {id(function.__code__) for function in functions if hasattr(function, "__code__")}
+    codes = [function.__code__ for function in functions if hasattr(function, "__code__")]
+    _kept.extend(codes)
+    return set(map(id, codes))
 
 
 # A lock that a wait gives back and takes again would be taken twice or not at all; a child that is just made would be known to nobody,
@@ -78,12 +84,14 @@ class Interrupts:
             return
         if self.in_user_code:
             in_user_code = runs_user_code(frame)
-            if self._cell_task is None and not in_user_code and not self._is_overdue():
+            # What a cell awaits is cancelled, where it is not itself what must come to its end.
+            cancels = self._cell_task is not None and not in_user_code and not must_come_to_its_end(frame)
+            if not in_user_code and not cancels and not self._is_overdue():
                 _thread.start_new_thread(self._send_again, (self._cells,))
                 return
             if self.debugger is not None:
                 self.debugger.interrupted(_MAIN, frame)
-            task = None if in_user_code else self._cell_task
+            task = self._cell_task if cancels else None
             self.channel.guard_signal(lambda: self._interrupt(task))
         elif self.cell_is_over:
             pass  # the front does not know yet; the next cell is not meant
@@ -156,7 +164,7 @@ class Interrupts:
 
 def cares_for_interrupts(function):
     """Marks a function that runs the person's code and handles whatever that raises."""
-    _CARE_FOR_INTERRUPTS.add(id(function.__code__))
+    _CARE_FOR_INTERRUPTS.update(_codes(function))
     return function
 
 
@@ -168,21 +176,29 @@ def runs_user_code(frame, whole=_WHOLE_FOR_INTERRUPTS):
     where a shell command's child is made or its end is noted, the child would be lost. `whole` are the ids of further code that
     must come to its end.
     """
-    if _debugger_is_at_work(frame):
-        return False
+    return not _debugger_is_at_work(frame) and _look(frame, whole) == _THEIRS
+
+
+def must_come_to_its_end(frame):
+    """True if what is interrupted is code that must come to its end, though something that cares has called it."""
+    return not _debugger_is_at_work(frame) and _look(frame, _WHOLE_FOR_INTERRUPTS) == _IN_WHOLE
+
+
+def _look(frame, whole):
+    """Whose code is interrupted: the first that says so, from the top."""
     for _ in range(_DEEP):
         code = frame.f_code
-        if id(code) in whole or _must_come_to_its_end(code):
-            return False
+        if id(code) in whole or _is_made_whole(code):
+            return _IN_WHOLE
         frame = frame.f_back
         if frame is None:
-            return False
+            return _NOBODYS
         if id(frame.f_code) in _CARE_FOR_INTERRUPTS:
-            return True
-    return True
+            return _THEIRS
+    return _THEIRS
 
 
-def _must_come_to_its_end(code):
+def _is_made_whole(code):
     name, file = code.co_name, code.co_filename
     return (
         name == "__del__"

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import nullcontext
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 mro_of = type.__dict__["__mro__"].__get__
 flags_of = type.__dict__["__flags__"].__get__
@@ -23,6 +23,14 @@ def module_of(kind):
     except AttributeError:
         return ""
     return name if type(name) is str else ""
+
+
+def is_function_of_notebook(value):
+    """Whether it is a plain function that a cell has defined. Its `__module__` may be anything, with an `__eq__` of its own."""
+    if type(value) is not FunctionType:
+        return False
+    name = value.__module__
+    return type(name) is str and name == "__main__"
 
 
 def derives(kind, base):

@@ -16,12 +16,13 @@ from operator import is_, not_
 
 from . import lodgers, registries
 from .clock import begin, now
-from .kinds import attribute, derives, type_name
+from .kinds import attribute, derives, is_function_of_notebook, type_name
 from .running import locals_of
 
 _STEP = 2_000  # objects at a time: about a millisecond
 _MOST = 3_000_000  # objects of a heap that is gone through
 _FEW = 200_000  # objects that nothing leads to
+_LODGED_S = 2.0
 _FREEZES = 100  # objects; what is frozen by accident is more
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _partial_function = functools.partial.__dict__["func"].__get__
@@ -61,15 +62,26 @@ class Leftovers:
         if len(gc.get_objects()) > _MOST:
             return []
         seen = self._reachable(stop)
-        lodged = lodgers.look(self._shell, seen, _spread, _walker, lambda: _or_stop(stop))
         members = _unreached(seen, stop)
         lists = [members]
         try:
-            return [*self._rows(members, lists, seen, heap, stop), *([lodged] if lodged else [])]
+            rows = self._rows(members, lists, seen, heap, stop)
         finally:
             # A running frame may be among the members: with the lists in its variables it would be a cycle of our own.
             for one in lists:
                 one.clear()
+        return [*rows, *self._lodged(seen, stop)]
+
+    def _lodged(self, seen, stop):
+        """The row of `lodgers`, which has a time of its own and fails alone."""
+        deadline = begin() + _LODGED_S
+        try:
+            row = lodgers.look(
+                self._shell, seen, _spread, _walker, lambda: _or_stop(lambda: stop() or now() > deadline)
+            )
+        except Exception:  # the time is over, too
+            return []
+        return [] if row is None else [row]
 
     def _rows(self, members, lists, seen, heap, stop):
         frozen = gc.get_freeze_count() - self._frozen
@@ -214,7 +226,7 @@ def _cycles(dead, seen, heap, stop):
 def _users_function(one):
     """The name of a function of the notebook's, or of one that a frame runs; '' for others."""
     code = None
-    if type(one) is types.FunctionType and one.__module__ == "__main__":
+    if is_function_of_notebook(one):
         code = one.__code__
     elif type(one) is types.FrameType and one.f_globals.get("__name__") == "__main__":
         code = one.f_code
@@ -274,7 +286,7 @@ def _is_users_callable(one):
     if type(one) is functools.partial:
         return True
     function = one.__func__ if type(one) is types.MethodType else one
-    return type(function) is types.FunctionType and function.__module__ == "__main__"
+    return is_function_of_notebook(function)
 
 
 def _name_of(one):

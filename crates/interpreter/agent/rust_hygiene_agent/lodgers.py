@@ -12,11 +12,12 @@ from itertools import compress
 from operator import not_
 
 from . import registries
-from .kinds import derives, module_globals, module_of, type_name
+from .kinds import derives, is_function_of_notebook, module_globals, module_of, type_name
 
 _STEP = 20_000
 _MOST = 5_000  # things of the notebook's
-_DEEPEST, _WIDEST = 8, 40
+_DEEPEST, _WIDEST = 8, 12  # each of them is compared with every reference that there is
+_LARGEST = 50_000  # items; what has more is not gone through
 _LEAST = 2  # one may well be meant to be there
 _DOWN = 3  # levels below a name of a module
 _ENDS = frozenset(map(id, (str, bytes, int, float, bool, type(None), types.CodeType, types.ModuleType)))
@@ -88,7 +89,8 @@ def _named_roots(shell):
 
 def _passed(objects):
     """Those through which the way from a name goes on: the classes of libraries lead to what is not the name's."""
-    classes = {id(kind) for kind in set(map(type, objects)) if derives(kind, type)}
+    kinds = {id(kind): kind for kind in map(type, objects)}
+    classes = {key for key, kind in kinds.items() if derives(kind, type)}
     if not classes:
         return objects
     return [one for one in objects if id(type(one)) not in classes or module_of(one) == "__main__"]
@@ -104,7 +106,7 @@ def _of_notebook(reachable, named, stop):
         for one in compress(step, map(not_, map(named.__contains__, map(id, step)))):
             kind = type(one)
             if kind is _FUNCTION:
-                mine = one.__module__ == "__main__"
+                mine = is_function_of_notebook(one)
             else:
                 mine = users.get(id(kind))
                 if mine is None:
@@ -133,7 +135,7 @@ def _place(things, named, barrier, stop):
             if holder is level or key in named or type(holder) is types.FrameType:
                 continue
             if key in modules:
-                return _way_down(modules[key], holder, things, seen, set(barrier))
+                return _way_down(modules[key], holder, things, seen, set(barrier), stop)
             if derives(type(holder), type):
                 return f"{module_of(holder)}.{type_name(holder)}", ""
             if key not in seen and key not in barrier:
@@ -148,7 +150,7 @@ def _place(things, named, barrier, stop):
     for name, module in _modules():
         stop()
         if _is_foreign(name):
-            place, container = _way_down(name, module_globals(module), things, seen, passed)
+            place, container = _way_down(name, module_globals(module), things, seen, passed, stop)
             if place is not None:
                 return place, container
     return None, ""
@@ -158,24 +160,39 @@ def _is_foreign(name):
     return name != "__main__" and not name.startswith("rust_hygiene_agent")
 
 
-def _way_down(module, names, things, above, passed):
+def _way_down(module, names, things, above, passed, stop):
     """The same, for a module that may lead to one of the things, or to what is known to be `above` them."""
-    own = [(key, value) for key, value in list(names.items()) if type(key) is str]
+    own = [(key, value) for key, value in list(names.items()) if type(key) is str and not _is_large(value)]
     for key, value in own:
         if id(value) in above:
-            kind = type(value)
-            kept = set(map(id, gc.get_referents(value)))
-            direct = (kind is list or derives(kind, dict)) and any(id(one) in kept for one in things)
-            return f"{module}.{key}", ("list" if kind is list else "dict") if direct else ""
+            return f"{module}.{key}", _shape(value, things)
     for key, value in own:
         level = [value]
-        for depth in range(_DOWN):
-            level = [one for one in gc.get_referents(*level) if id(one) not in passed]
-            found = any(id(one) in above for one in level)
+        for _ in range(_DOWN):
+            stop()
+            level = [one for one in gc.get_referents(*level) if gc.is_tracked(one) and id(one) not in passed]
             passed.update(map(id, level))
-            if found:
-                kind = type(value)
-                direct = not depth and (kind is list or derives(kind, dict))
-                return f"{module}.{key}", ("list" if kind is list else "dict") if direct else ""
-            level = _passed([one for one in level if id(type(one)) not in _ENDS])
+            if any(id(one) in above for one in level):
+                return f"{module}.{key}", _shape(value, things)
+            level = _passed([one for one in level if id(type(one)) not in _ENDS and not _is_large(one)])
+            if len(level) > _LARGEST:
+                break
     return None, ""
+
+
+def _is_large(value):
+    kind = type(value)
+    return (kind is list or kind is dict or kind is tuple or kind is set) and len(value) > _LARGEST
+
+
+def _shape(value, things):
+    """ "list" or "dict" if the container holds one of the things itself, else ""."""
+    kind = type(value)
+    if kind is list and not _is_large(value):
+        values, name = list(value), "list"
+    elif derives(kind, dict):
+        values, name = [*dict.values(value)], "dict"
+    else:
+        return ""
+    own = set(map(id, things))
+    return name if any(id(one) in own for one in values) else ""

@@ -9,7 +9,7 @@ import types
 from itertools import chain
 
 from . import own_modules
-from .kinds import attribute, derives, module_of, type_name
+from .kinds import attribute, derives, is_function_of_notebook, module_of, type_name
 from .paths import attributes
 
 _LONG_SOURCE = 1 << 16  # characters of a cell
@@ -107,7 +107,7 @@ def shell_events(shell):
 def _is_users(function):
     if type(function) is types.MethodType:
         function = function.__func__
-    return type(function) is not types.FunctionType or function.__module__ == "__main__"
+    return type(function) is not types.FunctionType or is_function_of_notebook(function)
 
 
 def hooks():
@@ -129,7 +129,7 @@ def _is_notebooks(function):
         return _is_notebooks(_partial_function(function))
     if kind is types.MethodType:
         return _is_notebooks(function.__func__) or is_users_class(type(function.__self__))
-    return (function.__module__ == "__main__") if kind is types.FunctionType else is_users_class(kind)
+    return is_function_of_notebook(function) if kind is types.FunctionType else is_users_class(kind)
 
 
 _partial_function = functools.partial.__dict__["func"].__get__
@@ -250,7 +250,9 @@ def _held_by(frame):
     name, held = "", []
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if type(module) is str and module.startswith("rust_hygiene_agent"):
+        if type(module) is not str:
+            module = ""
+        if module.startswith("rust_hygiene_agent"):
             return None, []
         if module == "__main__":
             name = frame.f_code.co_name

@@ -369,9 +369,9 @@ class ZMQInteractiveShell(InteractiveShell):
     def _show_memory_error(self, guard, exc_tuple, args, kwargs):
         """Shows that memory is used up, with memory that was kept for it, and lets go of what the frames hold."""
         kind, error, trace = exc_tuple
-        guard.prepare(error, trace)
-        self._memory_error = error
         try:
+            guard.prepare(error, trace)
+            self._memory_error = error
             super().showtraceback((kind, error, trace), *args, **kwargs)
         except MemoryError:
             self._showtraceback(kind, error, [f"{kind.__name__}: {text_of(error)}"])

@@ -17,7 +17,7 @@ import time
 from .channel import _exit
 from .debugging import leave_alone
 from .frames import ChannelClosed, Frames
-from .interrupts import LOOKS, PATIENCE, runs_user_code
+from .interrupts import LOOKS, PATIENCE, must_come_to_its_end, runs_user_code
 from .kernel import IPythonKernel
 from .replies import text_of
 from .separate import at_end_of_thread, begin, separate
@@ -229,7 +229,7 @@ class Subshell(IPythonKernel):
         raise_there = functools.partial(_raise_in_thread, thread, _INTERRUPT)
         task, frame = self._cell_task, sys._current_frames().get(ident)
         in_persons_code = frame is not None and runs_user_code(frame)
-        if task is not None and not in_persons_code:
+        if task is not None and not in_persons_code and not (frame and must_come_to_its_end(frame)):
             if self._interrupts_for.pop(number, False):
                 self.interrupts += 1
                 self.cancelled_by_interrupt = True

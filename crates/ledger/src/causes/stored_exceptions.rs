@@ -22,8 +22,10 @@ use crate::record::{Cause, CulpritKind};
 use crate::size::human;
 
 /// Lets go of the frames of an exception, of those that it comes from, and of the members of a group.
-const CLEAR: &str = "_clear = lambda e: e and (e.with_traceback(None), _clear(e.__cause__), _clear(e.__context__), \
-                     [*map(_clear, getattr(e, \"exceptions\", ()))])";
+/// Each is visited once: a cause is mostly the context, too.
+const CLEAR: &str = "_clear = lambda e, seen: isinstance(e, BaseException) and id(e) not in seen and (seen.add(id(e)), \
+                     e.with_traceback(None), _clear(e.__cause__, seen), _clear(e.__context__, seen), \
+                     [_clear(x, seen) for x in getattr(e, \"exceptions\", None) or ()])";
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
     each_of(
@@ -44,7 +46,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
                 hint: match holder.element.as_str() {
                     "traceback" => dropped(holder),
                     _ if holder.type_name == "chained" && holder.direct => {
-                        format!("{CLEAR}; {}", each(holder, "_clear({})"))
+                        format!("{CLEAR}; {}", each(holder, "_clear({}, set())"))
                     }
                     _ => each(holder, "{}.with_traceback(None)"),
                 },
@@ -80,9 +82,9 @@ mod tests {
         );
         chained.type_name = "chained".into();
         let hint = finding(Case::of(vec![chained]).judge(detect)).hint;
-        assert!(
-            hint.ends_with("; [_clear(_x) for _x in bad if isinstance(_x, BaseException)].clear()")
-        );
+        assert!(hint.ends_with(
+            "; [_clear(_x, set()) for _x in bad if isinstance(_x, BaseException)].clear()"
+        ));
         let mut many = inside(
             HolderKind::Exceptions,
             "jobs",
