@@ -120,14 +120,23 @@ def test_a_long_story_is_bounded(start_kernel):
     assert "In [150]" in told(kernel)
 
 
+def test_a_session_in_which_nothing_happens_leaves_no_journal(start_kernel):
+    kernel = start_kernel()
+    kernel.request("shell", "kernel_info_request")
+    kernel.shut_down()
+    assert not list(Path(kernel.env["JUPYTER_RUNTIME_DIR"]).rglob("*.jsonl"))
+    kernel.kill()
+
+
 def test_a_story_can_be_followed(start_kernel):
     kernel = start_kernel()
+    kernel.execute_ok("0")
     wait_for(kernel, lambda e: e["event"] == "start", "start")
     command = [program(kernel), "journal", "--follow"]
     with subprocess.Popen(command, env=kernel.env, stdout=subprocess.PIPE, text=True) as follower:
         kernel.execute_ok("1")
         try:
-            while "In [1]" not in follower.stdout.readline():
+            while "In [2]" not in follower.stdout.readline():
                 pass
         finally:
             follower.kill()
