@@ -2,7 +2,10 @@
 
 import _ctypes
 import sys
+from struct import calcsize
+from struct import pack as _pack
 
+WORD = calcsize("N")  # bytes
 _C_CALL, _HOLDS_THE_GIL = 1, 4
 _SIMPLE = _ctypes._SimpleCData
 
@@ -162,6 +165,30 @@ def _chunk_of(buffer, size):
         if 0 <= (word_at(chunk + 8) & ~7) - head - size <= _SPARE:
             return chunk
     return None
+
+
+def words(numbers):
+    """Machine words as bytes."""
+    return _pack(f"{len(numbers)}N", *numbers)
+
+
+def addresses(objects):
+    """The addresses of the objects of a tuple, machine words as bytes. As `id` answers, at a fraction of its price."""
+    if _bytes_at is None:
+        return words([*map(id, objects)])
+    return _bytes_at(id(objects) + tuple.__basicsize__, len(objects) * WORD)
+
+
+def _reader_of_tuples():
+    """`PyBytes_FromStringAndSize`, if tuples have their items at their end; None if this Python stores them otherwise."""
+    read = function("PyBytes_FromStringAndSize", _Object, _Pointer, _Size, holds_the_gil=True)
+    sample = (None, True, "")
+    if read and read(id(sample) + tuple.__basicsize__, 3 * WORD) == words([*map(id, sample)]):
+        return read
+    return None
+
+
+_bytes_at = _reader_of_tuples()
 
 
 def word_at(address):

@@ -1,55 +1,50 @@
 """Which names of a namespace appeared, went away, were rebound or grew, at the price of a few passes in C.
 
-Identity is an id, never a reference. A value that was replaced by another one at the same address is missed here; sizing
-sees it by its size. Lists and dicts are made by displays: `list(…)` takes its memory past the interpreter's store of freed lists but
-gives it back there, which the collector counts as growth.
+Identity is an address, never a reference. A value that was replaced by another one at the same address is missed here; sizing
+sees it by its size. The names themselves are kept, so that theirs are never taken by others.
 """
 
 from collections import OrderedDict, defaultdict, deque
 from itertools import compress
-from operator import attrgetter, countOf, ne
+from operator import attrgetter, ne
 
 from .kinds import attribute
+from .libc import WORD, addresses, words
 
 # `len` of exactly these types is a field read in C; a subclass may have its own `__len__`.
 _CONTAINERS = frozenset(map(id, (list, dict, set, bytearray, deque, defaultdict, OrderedDict)))
 _nbytes = attrgetter("nbytes")
 # Lengths of at most so many names are compared after a cell, the latest ones; of the others only sizing sees that they grew.
 _WATCHED = 1500
+_BLOCK = 128 * WORD  # bytes of addresses that are compared at once
 
 
 class NameWatch:
-    """Remembers names and ids between two looks."""
+    """Remembers names and addresses between two looks."""
 
     def __init__(self):
         """Everything is new at the first look."""
-        self._names = []
-        self._ids = []
+        self._names = ()
+        self._name_words = self._value_words = b""
         self.lengths_before = {}  # of the containers that were resized at the last look
         self._containers = _Lengths(len)
         self._arrays = _Lengths(_nbytes)
 
     def look(self, namespace):
         """(new, dropped, rebound, resized): lists of names since the previous look."""
-        names, ids = [*namespace], [*map(id, namespace.values())]
-        if countOf(map(type, names), str) != len(names):  # a key of another type may have its own `__eq__`
-            keep = [type(name) is str for name in names]
-            names, ids = [*compress(names, keep)], [*compress(ids, keep)]
-        old_names, old_ids = self._names, self._ids
-        self._names, self._ids = names, ids
+        names, values = (*namespace,), (*namespace.values(),)
+        name_words, value_words = addresses(names), addresses(values)
+        old_names, old_name_words, old_value_words = self._names, self._name_words, self._value_words
+        self._names, self._name_words, self._value_words = names, name_words, value_words
         known = len(old_names)
-        dropped, rebound = [], []
-        if names[:known] == old_names:  # the usual case: names are only ever added at the end
-            new = names[known:]
-            if ids[:known] != old_ids:
-                rebound = [*compress(old_names, map(ne, ids, old_ids))]
+        if name_words.startswith(old_name_words):  # the usual case: names are only ever added at the end
+            new, dropped = _plain(names[known:]), []
+            rebound = _plain([names[place] for place in _places(old_value_words, value_words)])
         else:
-            old, now = {}, {}
-            old.update(zip(old_names, old_ids))
-            now.update(zip(names, ids))
-            new = [name for name in names if name not in old]
-            dropped = [name for name in old_names if name not in now]
-            rebound = [name for name, key in now.items() if old.get(name, key) != key]
+            old, now = _by_name(old_names, old_value_words), _by_name(names, value_words)
+            new = [name for name in now if name not in old]
+            dropped = [name for name in old if name not in now]
+            rebound = [name for name, word in now.items() if old.get(name, word) != word]
 
         array = attribute("numpy", "ndarray")
         arrays = frozenset((id(array),))
@@ -69,6 +64,30 @@ class NameWatch:
         return new, dropped, rebound, resized
 
 
+def _plain(names):
+    """Those that are nothing but text: a key of another type may have its own `__eq__`."""
+    return [name for name in names if type(name) is str]
+
+
+def _by_name(names, words):
+    return {name: word for name, word in zip(names, memoryview(words).cast("N")) if type(name) is str}
+
+
+def _places(old, new):
+    """The places of the addresses that differ, as far as both reach."""
+    end = min(len(old), len(new))
+    if old[:end] == new[:end]:
+        return []
+    found = []
+    for start in range(0, end, _BLOCK):
+        stop = min(start + _BLOCK, end)
+        before, now = old[start:stop], new[start:stop]
+        if before != now:
+            differ = map(ne, memoryview(before).cast("N"), memoryview(now).cast("N"))
+            found += compress(range(start // WORD, stop // WORD), differ)
+    return found
+
+
 class _Lengths:
     """Lengths of the values of some names, by a probe that is harmless for their exact types."""
 
@@ -77,6 +96,7 @@ class _Lengths:
         self._kinds = {}  # name -> id of the type
         self._lengths = {}  # name -> what the probe said
         self._order = []  # the same in the order of the names
+        self._kind_words = b""  # what `_kinds` says, in that order
         self._steady = False  # no name came or went since then
         self.before = {}  # name -> length before the last look, of those whose length changed
 
@@ -99,13 +119,15 @@ class _Lengths:
         if not self._kinds:
             return []
         values = [*map(namespace.get, self._kinds)]
-        kinds = [*map(id, map(type, values))]
+        kinds = addresses((*map(type, values),))
         moved = []
-        if kinds != [*self._kinds.values()]:  # another object of another type at the same address
-            moved = [*compress(self._kinds, map(ne, kinds, self._kinds.values()))]
+        if kinds != (self._kind_words if self._steady else words(self._kinds.values())):
+            # Another object of another type at the same address.
+            moved = [*compress(self._kinds, map(ne, memoryview(kinds).cast("N"), self._kinds.values()))]
             for name in moved:
                 self.forget(name)
             values = map(namespace.get, self._kinds)
+            kinds = words(self._kinds.values())
         lengths = [*map(self._probe, values)]
         if self._steady:
             old = self._order
@@ -120,5 +142,5 @@ class _Lengths:
                 if before != now:
                     self.before[name] = before
             self._steady = True
-        self._order = lengths
+        self._order, self._kind_words = lengths, kinds
         return [*moved, *self.before]
