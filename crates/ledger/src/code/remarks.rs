@@ -298,10 +298,16 @@ fn registered(facts: &[Fact], run: u64) -> Option<String> {
 
 /// Whether the cell takes items out of a container too, as one does that keeps to a bound.
 pub(crate) fn trims(facts: &[Fact], name: &str) -> bool {
+    // `name[-100:]`, but neither a copy, `name[:]`, nor the value at a key, `name["a:b"]`.
     let cut = |value: &str| {
         value
             .strip_prefix(name)
-            .is_some_and(|part| part.starts_with('[') && part.contains(':'))
+            .and_then(|part| part.strip_prefix('[')?.strip_suffix(']'))
+            .is_some_and(|slice| {
+                slice.contains(':')
+                    && !slice.contains(['"', '\''])
+                    && slice.contains(|c: char| c != ':' && !c.is_whitespace())
+            })
     };
     facts.iter().any(|fact| match &fact.what {
         What::Takes { from } => from == name,
@@ -576,6 +582,23 @@ mod tests {
                 Some("enters one more in each run"),
             ),
         ]);
+    }
+
+    #[test]
+    fn a_cell_that_takes_items_out_keeps_to_a_bound() {
+        for (source, expected) in [
+            ("rows.append(x)\nrows = rows[-100:]", true),
+            ("rows.append(x)\nrows[:] = rows[-100:]", true),
+            ("rows.append(x)\nrows.pop(0)", true),
+            ("rows.append(x)\ndel rows[0]", true),
+            ("rows.append(x)\nrows = rows[:]", false),
+            ("rows.append(x)\nrows = rows[ : : ]", false),
+            ("rows[k] = x\nrows = rows['a:b']", false),
+            ("rows.append(x)\nothers = rows[-100:]", false),
+            ("rows.append(x)", false),
+        ] {
+            assert_eq!(trims(&read(source), "rows"), expected, "{source}");
+        }
     }
 
     #[test]
