@@ -83,7 +83,7 @@ KINDS = {
     "polars": "a = pl.DataFrame({'a': range(1_000_000)})\nl = []\nwhile True: l.append(a.with_columns(b=pl.col('a') * len(l)))",
     "torch": "l = []\nwhile True: l.append(torch.ones(1_000_000))",
     "torch, one call": "a = torch.ones(40_000, 1) * torch.ones(40_000)",
-    "autograd": "a = torch.ones(1_000_000, requires_grad=True)\nwhile True: a = a * 2",
+    "autograd": "a = torch.ones(1_000_000, requires_grad=True)\nwhile True: a = a.sin()",
     "shared memory": SHM,
     "file in memory": FILE,
     "child": CHILD,

@@ -22,6 +22,8 @@ use crate::plan::{Action, Bound, Rules, State, Tick, Why};
 pub const MEMORY_SIGNAL: i32 = 5;
 /// Libraries that abort when memory is refused to them.
 const ABORTING: [&str; 5] = ["polars", "datafusion", "deltalake", "lance", "daft"];
+/// Where less is left, the agent gives back what is free before a cell begins. Bytes.
+const SHORT: i64 = 64 << 20;
 /// Reading the children's share of what several have may take this part of the time.
 const SHARE: u32 = 4;
 /// A younger child may be a copy of the interpreter that is about to become another program: it is not counted while there is room.
@@ -388,20 +390,22 @@ impl Desk {
             .is_some_and(|board| board.read_at(&mut flag, 0).is_ok() && flag[0] == 1)
     }
 
-    /// Byte 0 is the agent's; the text after it is ours.
+    /// Byte 0 is the agent's. Ours are the next one, which says whether memory is short, and the text after it.
     fn write_board(&self, running: &Running, tick: &Tick) {
         let Some(board) = &self.board else { return };
         let rules = running.rules;
+        let left = State::left(rules, tick);
         let text = json!({
             "cap": rules.cap,
             "held": tick.held,
             "others": running.state.are_others_to_stop(),
             "room": tick.room,
             "limit": tick.limit,
-            "left": State::left(rules, tick),
+            "left": left,
             "protects": rules.level == GuardLevel::Protect,
         });
-        if let Err(error) = board.write_all_at(format!("{text:<400}\n").as_bytes(), 1) {
+        let short = char::from(u8::from(rules.level == GuardLevel::Protect && left < SHORT));
+        if let Err(error) = board.write_all_at(format!("{short}{text:<400}\n").as_bytes(), 1) {
             tracing::debug!(%error, "the board");
         }
     }

@@ -1,7 +1,8 @@
 """When memory is used up: the cell gets a `MemoryError` that says so, and what it held is let go.
 
 The front keeps the limit (`RLIMIT_DATA`) and writes what it knows to a file in memory, the board. A ballast is mapped and never
-touched; it is given back first when an error is to be shown, so that showing it has memory.
+touched; it is given back first when an error is to be shown, so that showing it has memory. Where memory is short, what the C
+allocator has free goes back to the system before a cell begins, and before a cell is stopped for it.
 """
 
 import gc
@@ -12,9 +13,9 @@ import resource
 import signal
 import sys
 
-from .libc import give_back
+from .libc import give_back, mapping, unmap
 
-_loads, _pread, _pwrite = json.loads, os.pread, os.pwrite
+_loads, _open, _pread, _pwrite = json.loads, open, os.pread, os.pwrite
 
 _getrlimit, _setrlimit = resource.getrlimit, resource.setrlimit
 _DATA, _INFINITY = resource.RLIMIT_DATA, resource.RLIM_INFINITY
@@ -23,6 +24,7 @@ BALLAST = 48 << 20
 ERROR_PATH = 64 << 20  # what showing an error may take beyond the limit; as in the front
 SIGNAL = signal.SIGRTMAX - 5  # as in the front
 _getframe = sys._getframe
+_PAGE = resource.getpagesize()
 _FRAME = 320  # bytes that leaving one call takes, for its line in the traceback
 _FEW = 50_000  # calls; what leaving them takes is nothing to speak of
 _STACK = 16 << 20
@@ -31,6 +33,8 @@ _ENDS = 20
 _CHAIN = 20
 _LISTED = 6
 _BUDGET_S = 0.15
+_SHORT, _TEXT = 1, 2  # where the board has the flag that memory is short, and where its text begins
+_ENOUGH = 8 << 20  # bytes below the cap: a cell that would be stopped goes on
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 # How libraries say how much they wanted.
 _WANTED = (
@@ -81,32 +85,39 @@ class Guard:
         self.arm()
 
     def arm(self):
-        """Maps the ballast, if there is room for it. `bytes` of zeroes are mapped and not touched."""
+        """Before a cell: maps the ballast, if there is room for it, and gives back what is free where memory is short."""
         self._is_eased = self.is_telling = False
+        if self._is_short():
+            self._make_room()
         if self._is_released:
             self._flag(b"\0")
-            try:
-                self._ballast = bytes(BALLAST)
-            except MemoryError:
-                return  # the next cell tries again
-            self._is_released = False
+            self._ballast = mapping(BALLAST)
+            self._is_released = self._ballast is None  # the next cell tries again
 
     def release(self):
         """Gives the ballast back, and tells the front that an error is shown."""
         self._flag(b"\1")
         if not self._is_released:
             self._is_released = True
-            self._ballast = None
-        if self._is_eased:
-            return
-        self._is_eased = True
+            unmap(self._ballast, BALLAST)
+        if not self._is_eased:
+            self._is_eased = True
+            _ease(ERROR_PATH)
+
+    def _is_short(self):
         try:
-            soft, hard = _getrlimit(_DATA)
-            if soft != _INFINITY:
-                # the front does the same with its next look, which may be too late
-                _setrlimit(_DATA, (soft + ERROR_PATH, hard))
-        except (OSError, ValueError):
-            pass
+            return _pread(self._fd, 1, _SHORT) == b"\1"
+        except OSError:
+            return False  # the user closed it
+
+    def _make_room(self):
+        """Gives back what the C allocator has free; how many bytes are resident no more."""
+        before = _resident()
+        give_back()
+        freed = max(0, before - _resident())
+        if freed:
+            _ease(freed)
+        return freed
 
     def _flag(self, value):
         try:
@@ -117,14 +128,19 @@ class Guard:
     def board(self):
         """What the front knows; empty before its first look."""
         try:
-            return _loads(_pread(self._fd, 4096, 1))
+            return _loads(_pread(self._fd, 4096, _TEXT))
         except (OSError, ValueError, MemoryError):
             return {}
 
     # ------------------------------------------------------------------ too much memory that no limit sees
 
     def breach(self):
-        """The error to raise in a cell that holds too much."""
+        """The error to raise in a cell that holds too much; None if it does no more once what is free has gone back."""
+        board = self.board()
+        if board.get("cap"):
+            excess = board.get("held", 0) - board["cap"]
+            if 0 < excess + _ENOUGH <= self._make_room():
+                return None
         self.release()
         self._breach = MemoryError(f"the cell was stopped: {describe(self.board())}")
         return self._breach
@@ -266,6 +282,25 @@ def _shorten(trace):
     for _ in range(_ENDS):
         first = first.tb_next
     first.tb_next = last[-_ENDS]
+
+
+def _ease(size):
+    """Raises the limit. The front does the same with its next look, which may be too late."""
+    try:
+        soft, hard = _getrlimit(_DATA)
+        if soft != _INFINITY:
+            _setrlimit(_DATA, (soft + size, hard))
+    except (OSError, ValueError):
+        pass
+
+
+def _resident():
+    """Bytes of the process that are resident; 0 where that cannot be read."""
+    try:
+        with _open("/proc/self/statm", "rb", 0) as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, ValueError):
+        return 0
 
 
 def describe(board):

@@ -122,6 +122,8 @@ class Interrupts:
         if not self.in_user_code:
             return
         error = self.guard.breach()
+        if error is None:
+            return
         if task is None:
             raise error
         self.cancelled_by_interrupt = True

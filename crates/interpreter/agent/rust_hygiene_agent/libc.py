@@ -53,12 +53,31 @@ def function(name, result, *arguments, library=None, holds_the_gil=False):
 _report = []  # the functions with which Python's allocator tells
 _mallinfo = function("mallinfo2", _Info)
 _trim = function("malloc_trim", _Int, _Size)
+_mmap = function("mmap", _Pointer, _Pointer, _Size, _Int, _Int, _Int, _Size)
+_munmap = function("munmap", _Int, _Pointer, _Size)
+_READ_WRITE, _PRIVATE_ANONYMOUS, _FAILED = 3, 0x22, (1 << 8 * WORD) - 1  # on x86-64 and aarch64
 
 
 def give_back():
     """Has glibc's allocator give free memory back to the system."""
     if _trim is not None:
         _trim(0)
+
+
+def mapping(size):
+    """The address of new memory of the system's, which nobody has touched; None if it is refused.
+
+    Python's own `bytes(size)` would take it from free memory in the C allocator's heap, if there is so much, and fill it with zeroes.
+    """
+    if _mmap is None or _munmap is None:
+        return None
+    address = _mmap(0, size, _READ_WRITE, _PRIVATE_ANONYMOUS, -1, 0)
+    return None if address == _FAILED else address
+
+
+def unmap(address, size):
+    """Gives the memory of `mapping` back."""
+    _munmap(address, size)
 
 
 def malloc_in_use():
