@@ -181,6 +181,34 @@ def test_a_finaliser_that_fails_or_never_ends_can_be_interrupted(start):
     kernel.unread["iopub"].clear()
 
 
+def test_a_finaliser_that_a_first_survey_could_meet_does_not_end_all(start):
+    kernel = start()
+    kernel.execute_ok(
+        "import gc, time\nclass Slow:\n    def __init__(self): self.me = self; self.big = bytearray(40_000_000)\n"
+        "    def __del__(self): time.sleep(1000)\nSlow(); None"
+    )
+    kernel.pump_for(1.5)  # whatever is done in idle time is being done
+    cell = kernel.start("print('next')")
+    kernel.pump_for(0.5)
+    kernel.interrupt_by_message()
+    kernel.collect(cell)
+    assert kernel.execute_ok("print('one more')").stdout.endswith("one more\n")
+    kernel.unread["iopub"].clear()  # where Python says that the exception is ignored
+
+
+def test_the_exception_of_a_kept_cell_stays(start):
+    kernel = start(name="strict", traceback_bytes=1, idle_s=1)
+    kernel.execute_ok("def f(): big = bytearray(60 << 20); 1 / 0")
+    assert kernel.execute("# hygiene: keep\nf()").status == "error"
+    kernel.execute_ok("class Blob:\n    def __init__(self, mib): self.data = bytearray(mib << 20)\nBlob(60)")
+    kernel.execute_ok("7")
+    until_logged(kernel, "step=clear_out", 55)
+    assert kernel.evaluate("__import__('sys').last_value.args") == ("division by zero",)
+    assert kernel.execute("f()").status == "error"  # this one may be forgotten
+    kernel.execute_ok("7")
+    until_logged(kernel, "step=clear_traceback")
+
+
 def test_clean_gives_back_what_is_named_now(start):
     kernel = start(name="observe")
     kernel.execute_ok(WARM)

@@ -269,3 +269,59 @@ def test_a_cell_that_the_interpreter_died_of_is_foretold_too(capped):
     assert capped.execute(code).content["ename"] == "InterpreterDied"
     capped.execute_ok("import time; time.sleep(0.1)")  # the guard has looked at the fresh one
     assert "may not fit" in capped.execute(code).stderr
+
+
+def test_what_the_allocator_has_free_goes_back_before_a_cell_is_stopped(capped):
+    # Freed blocks below one that lives: without a trim they stay resident, and the next cell would be told that memory is used up.
+    capped.execute_ok("warm = np.ones(3_000_000); del warm")
+    capped.execute_ok("rows = [np.ones(100_000) for _ in range(600)]; last = rows[-1]; del rows")
+    for _ in range(3):
+        capped.execute_ok("more = np.ones(40_000_000); more = None")
+
+
+def test_after_a_cell_with_a_cap_of_its_own_errors_still_say_why(capped):
+    capped.execute_ok("%%hygiene cap=20GiB\nx = 1")
+    exchange = capped.execute(KINDS["shared memory"])
+    assert "of the cap of 600 MiB" in exchange.content["evalue"]
+
+
+def test_a_fresh_interpreter_is_guarded_as_the_old_one_was(capped):
+    capped.execute_ok("%hygiene rebirth token")
+    exchange = capped.execute("import numpy as np\n" + KINDS["arrays"])
+    assert "of the cap of 600 MiB" in "".join(exchange.content["traceback"])
+    assert capped.execute_ok("%%hygiene cap=2GiB\nprint(token)").stdout == "123\n"
+    died = capped.execute("import os; os.abort()").content
+    assert "keep" not in died["evalue"] + "".join(died["traceback"])  # it was gone before
+
+
+def test_outputs_are_named_among_those_who_hold_memory(capped):
+    capped.execute_ok("np.ones(40_000_000)")
+    capped.execute_ok("1")
+    told = "".join(capped.execute("np.ones(50_000_000)").content["traceback"])
+    assert "Out[" in told and "%hygiene clean clear_out" in told, told[-2000:]
+
+
+def test_the_limit_without_a_size_is_raised_above_what_is_held(capped):
+    code = (
+        "from multiprocessing.shared_memory import SharedMemory\ns = SharedMemory(create=True, size=800 << 20)\n"
+        "try:\n    view = np.frombuffer(s.buf, dtype='u1')\n    view[:] = 1\n    print('whole')\n"
+        "finally:\n    del view; s.close(); s.unlink()"
+    )
+    cell = capped.start(code, allow_stdin=True)
+    capped.recv_stdin_request()
+    capped.answer_input("r")
+    assert capped.collect(cell).stdout in ("whole\n", "")
+
+
+def test_an_error_of_a_library_that_heeds_only_interrupts_is_whole(capped):
+    if capped.execute("import polars as pl").status == "error":
+        pytest.skip("polars is not installed where the cells run")
+    for _ in range(max(RUNAWAYS, 3)):
+        exchange = capped.execute(KINDS["polars"])
+        told = "".join(exchange.content["traceback"])
+        assert exchange.content["ename"] == "MemoryError", told[-2000:]
+        assert (
+            "of the cap of 600 MiB" in told
+            and "Unexpected exception" not in exchange.stderr + exchange.stdout
+        )
+        capped.execute_ok("l = None")

@@ -127,6 +127,8 @@ pub(crate) struct State {
     /// What was left when the cell began, or when it was asked how deep it is.
     asked_at: Option<i64>,
     raised: Option<(Duration, u64)>,
+    /// When the cell was told first.
+    told_at: Option<Duration>,
     /// All threads of the program were told.
     others_told: Option<Duration>,
     interrupted: bool,
@@ -231,6 +233,11 @@ impl State {
         self.others_told.is_some()
     }
 
+    /// Whether the cell was interrupted.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
     fn answer_to_breach(
         &mut self,
         rules: Rules,
@@ -253,7 +260,9 @@ impl State {
             self.raised = Some((tick.at, tick.held));
             actions.push(Action::Raise(why));
         }
-        if tick.aborts && !self.interrupted {
+        let since = *self.told_at.get_or_insert(tick.at);
+        // Its compiled code heeds an interrupt, but not what Python is told.
+        if tick.aborts && !self.interrupted && tick.at >= since + AGAIN {
             self.interrupted = true;
             actions.push(Action::Interrupt(why));
         }
@@ -395,6 +404,29 @@ mod tests {
                 names(&state.step(rules, &tick))
             })
             .collect()
+    }
+
+    #[test]
+    fn compiled_code_of_a_library_that_aborts_is_interrupted_if_it_does_not_listen() {
+        let over = Tick {
+            aborts: true,
+            ..tick(GIB + 9 * MIB)
+        };
+        let more = Tick {
+            held: GIB + 12 * MIB,
+            ..over.clone()
+        };
+        assert_eq!(
+            course(
+                rules(Some(GIB), false),
+                &[tick(GIB / 2), over.clone(), more.clone(), more]
+            )[1..],
+            [
+                vec!["limit", "warn", "raise"],
+                vec!["raise", "interrupt"],
+                vec![]
+            ]
+        );
     }
 
     #[test]

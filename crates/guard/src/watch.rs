@@ -117,6 +117,8 @@ impl Guard {
             aborts: false,
             children_hold_much: false,
             known: HashMap::new(),
+            frozen: None,
+            shm: shared_memory_in_use(),
             shares: None,
         };
         std::thread::Builder::new()
@@ -209,6 +211,10 @@ struct Desk {
     children_hold_much: bool,
     /// Since when each child is known.
     known: HashMap<u32, Instant>,
+    /// All was stopped, and nothing has let it go on.
+    frozen: Option<Why>,
+    /// Use of `/dev/shm` when the session began.
+    shm: u64,
     /// What each child has to itself, less what it holds; when that was read, and how long it took.
     shares: Option<(HashMap<u32, i64>, Instant, Duration)>,
 }
@@ -222,8 +228,6 @@ struct Running {
     rules: Rules,
     began: Instant,
     state: State,
-    /// Use of `/dev/shm` when it began.
-    shm: u64,
 }
 
 impl Desk {
@@ -231,7 +235,9 @@ impl Desk {
         while let Some(command) = self.rest(commands) {
             if let Command::Begin(cell) = command {
                 let mut running = self.running(cell);
-                if self.guard(&mut running, commands) == Course::Over {
+                let course = self.guard(&mut running, commands);
+                self.thaw(); // the reply may have been on its way when all was stopped
+                if course == Course::Over {
                     return;
                 }
             }
@@ -269,7 +275,6 @@ impl Desk {
             tell: cell.tell,
             is_idle: false,
             state: State::default(),
-            shm: shared_memory_in_use(),
         }
     }
 
@@ -285,7 +290,10 @@ impl Desk {
             match commands.recv_timeout(pause) {
                 Ok(Command::End) => return Course::On,
                 Ok(Command::Cap(bytes)) => running.rules.cap = Some(bytes),
-                Ok(Command::Begin(cell)) => *running = self.running(cell),
+                Ok(Command::Begin(cell)) => {
+                    self.thaw();
+                    *running = self.running(cell);
+                }
                 Ok(Command::Answer(answer)) => self.go_on(running, answer),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Course::Over,
@@ -321,7 +329,7 @@ impl Desk {
         children.sort_by_key(|(_, child)| std::cmp::Reverse(child.held));
         let tick = Tick {
             at: running.began.elapsed(),
-            held: self.held(running, &footing, &children),
+            held: self.held(&footing, &children),
             own: footing.held,
             children: children
                 .iter()
@@ -346,9 +354,9 @@ impl Desk {
     }
 
     /// What the whole session holds.
-    fn held(&mut self, running: &Running, own: &Footing, children: &[(u32, Footing)]) -> u64 {
+    fn held(&mut self, own: &Footing, children: &[(u32, Footing)]) -> u64 {
         let mapped = own.shared + children.iter().map(|(_, child)| child.shared).sum::<u64>();
-        let files = if shared_memory_in_use() >= running.shm + (8 << 20) {
+        let files = if shared_memory_in_use() >= self.shm + (8 << 20) {
             let pids = children.iter().map(|(pid, _)| *pid).chain([self.pid]);
             self.watch.shared_files(pids)
         } else {
@@ -395,17 +403,20 @@ impl Desk {
         let Some(board) = &self.board else { return };
         let rules = running.rules;
         let left = State::left(rules, tick);
-        let text = json!({
-            "cap": rules.cap,
-            "held": tick.held,
-            "others": running.state.are_others_to_stop(),
-            "room": tick.room,
-            "limit": tick.limit,
-            "left": left,
-            "protects": rules.level == GuardLevel::Protect,
-        });
-        let short = char::from(u8::from(rules.level == GuardLevel::Protect && left < SHORT));
-        if let Err(error) = board.write_all_at(format!("{short}{text:<400}\n").as_bytes(), 1) {
+        let text = on_board(
+            rules.level == GuardLevel::Protect && left < SHORT,
+            &json!({
+                "cap": rules.cap,
+                "held": tick.held,
+                "interrupted": running.state.is_interrupted(),
+                "others": running.state.are_others_to_stop(),
+                "room": tick.room,
+                "limit": tick.limit,
+                "left": left,
+                "protects": rules.level == GuardLevel::Protect,
+            }),
+        );
+        if let Err(error) = board.write_all_at(text.as_bytes(), 1) {
             tracing::debug!(%error, "the board");
         }
     }
@@ -430,6 +441,7 @@ impl Desk {
             }
             Action::Freeze(why) => {
                 self.everyone(libc::SIGSTOP);
+                self.frozen = Some(why);
                 self.say(Event::Frozen(why));
                 running.state.grace_until = Some(Duration::MAX); // until there is an answer
             }
@@ -451,14 +463,26 @@ impl Desk {
         listens
     }
 
+    /// Lets all go on that was stopped.
+    fn thaw(&mut self) {
+        if self.frozen.take().is_some() {
+            self.everyone(libc::SIGCONT);
+        }
+    }
+
     fn go_on(&mut self, running: &mut Running, answer: Answer) {
+        let Some(why) = self.frozen else {
+            return; // the answer is about a cell that is over
+        };
         let now = running.began.elapsed();
         running.state.grace_until = Some(now + GRACE);
         match answer {
             Answer::Free => self.signal(libc::SIGRTMAX() - MEMORY_SIGNAL),
             Answer::Raise(bytes) => {
                 running.rules.cap = Some(bytes);
-                running.state.grace_until = None;
+                if why.bound == Bound::Cap {
+                    running.state.grace_until = None; // the machine has no more than it has
+                }
             }
             Answer::Interrupt => self.signal(libc::SIGINT),
             Answer::Die => {
@@ -466,7 +490,7 @@ impl Desk {
                 return;
             }
         }
-        self.everyone(libc::SIGCONT);
+        self.thaw();
     }
 
     fn end(&self, why: &str) {
@@ -534,6 +558,12 @@ impl Desk {
     }
 }
 
+/// Our part of the board. Always of the same length, so that nothing is left of an earlier text.
+fn on_board(is_short: bool, facts: &serde_json::Value) -> String {
+    let facts = facts.to_string(); // a `Value` by itself is not padded
+    format!("{}{facts:<400}\n", char::from(u8::from(is_short)))
+}
+
 /// What the children hold together.
 fn rough(children: &[(u32, Footing)]) -> u64 {
     children.iter().map(|(_, child)| child.held).sum()
@@ -560,6 +590,64 @@ impl Bound {
 mod tests {
     use super::*;
     use std::process::Command as Program;
+
+    #[test]
+    fn a_text_on_the_board_covers_the_one_before() {
+        let long = on_board(true, &json!({"held": u64::MAX, "cap": u64::MAX}));
+        let short = on_board(false, &json!({"held": 1}));
+        assert_eq!((long.len(), long.as_bytes()[0]), (short.len(), 1));
+        assert_eq!(short.as_bytes()[0], 0);
+    }
+
+    fn is_stopped(pid: u32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        status[status.rfind(')').unwrap() + 2..].starts_with('T')
+    }
+
+    async fn until(is_so: impl Fn() -> bool) {
+        let poll = async {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), poll)
+            .await
+            .unwrap();
+    }
+
+    /// Fills shared memory, which no limit counts, and then does nothing.
+    fn greedy() -> std::process::Child {
+        let code = "import mmap, time; m = mmap.mmap(-1, 400 << 20); [m.write(bytes(1 << 20)) for _ in range(400)]; time.sleep(60)";
+        let mut program = Program::new("python3");
+        program.args(["-c", code]);
+        program.spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_stopped_goes_on_when_its_cell_turns_out_to_be_over() {
+        let mut child = greedy();
+        let rules = policy::Guard {
+            level: GuardLevel::Protect,
+            cap: Some(64 << 20),
+        };
+        let mut guard = Guard::start(child.id(), &rules, None).unwrap();
+        guard.begin(Cell {
+            may_ask: true,
+            ..Cell::default()
+        });
+        let frozen = async { while !matches!(guard.event().await, Event::Frozen(_)) {} };
+        tokio::time::timeout(Duration::from_secs(20), frozen)
+            .await
+            .unwrap();
+        until(|| is_stopped(child.id())).await;
+        guard.end();
+        guard.answer(Answer::Interrupt); // about a cell that is over
+        until(|| !is_stopped(child.id())).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(child.try_wait().unwrap().is_none(), "it was interrupted");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_process_gets_its_limit_and_nothing_is_done_between_cells() {

@@ -632,9 +632,18 @@ pub(crate) fn thresholds(config: &Config) -> ledger::Thresholds {
 }
 
 /// The meter's options as configured.
+/// The smaller of `memory_limit` and the cap of the guard.
+fn limit_of_person(config: &Config) -> Option<u64> {
+    let cap = config
+        .guard
+        .cap
+        .filter(|_| config.guard.level != policy::GuardLevel::Off);
+    [config.memory_limit, cap].into_iter().flatten().min()
+}
+
 pub(crate) fn meter_options(config: &Config) -> meter::Options {
     meter::Options {
-        user_limit: config.memory_limit,
+        user_limit: limit_of_person(config),
         gpu: config.gpu,
         reset_peak: config.reset_peak,
         ..meter::Options::default()

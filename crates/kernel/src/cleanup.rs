@@ -392,7 +392,7 @@ impl Kernel {
                 self.cleanup.due.push_front(round.occasion.clone());
             }
             match self.cleanup.held.take() {
-                Some(request) => self.begin_cell(request),
+                Some(request) => self.begin_cleaned_cell(request),
                 None => self.next_round(),
             }
         } else {

@@ -6,6 +6,7 @@ use crate::content::Named;
 use crate::publish::EMPTY;
 use crate::publish::to_bytes;
 use guard::Answer;
+use guard::Bound;
 use guard::Event;
 use guard::Guard;
 use guard::Why;
@@ -35,7 +36,7 @@ pub(crate) struct Guarding {
     /// The cell waits until its cap holds.
     awaited: bool,
     /// The message that asks what is to be done with a stopped cell.
-    question: Option<String>,
+    question: Option<(String, Why)>,
 }
 
 impl Guarding {
@@ -182,7 +183,7 @@ impl Kernel {
             content,
             Vec::new(),
         );
-        self.guarding.question = Some(Named::of(&header).msg_id);
+        self.guarding.question = Some((Named::of(&header).msg_id, *why));
         self.chronicle.add(Entry::Note {
             text: format!("the cell was stopped: {why}"),
         });
@@ -190,7 +191,7 @@ impl Kernel {
 
     /// True if this answers the guard's question.
     pub(crate) fn is_answer_to_guard(&mut self, named: &str, value: &str) -> bool {
-        let Some(asked) = &self.guarding.question else {
+        let Some((asked, why)) = &self.guarding.question else {
             return false;
         };
         if asked != named && !self.questions.is_empty() {
@@ -200,15 +201,8 @@ impl Kernel {
         let (word, rest) = value.split_at(value.find(char::is_whitespace).unwrap_or(value.len()));
         let answer = match word.chars().next() {
             Some('r') => {
-                // Without a size: half as much again as is held.
                 let size = policy::parse_size(rest.trim()).ok();
-                let left = self
-                    .guarding
-                    .guard
-                    .as_ref()
-                    .and_then(Guard::left)
-                    .unwrap_or(0);
-                Answer::Raise(size.unwrap_or_else(|| (self.last_held() + left) / 2 * 3))
+                Answer::Raise(size.unwrap_or_else(|| half_as_much_again(why)))
             }
             Some('i') => Answer::Interrupt,
             Some('d') => Answer::Die,
@@ -216,13 +210,6 @@ impl Kernel {
         };
         self.answer_guard(answer);
         true
-    }
-
-    fn last_held(&self) -> u64 {
-        match &self.meter {
-            crate::measure::Slot::Resting(meter) => meter.last_sample().unwrap_or(0),
-            _ => 0,
-        }
     }
 
     /// A stopped cell is let go on with an interrupt. False if none is stopped.
@@ -259,4 +246,13 @@ impl Kernel {
             ));
         }
     }
+}
+
+/// The limit where the person names none: half as much again as is held, or as the limit was.
+fn half_as_much_again(why: &Why) -> u64 {
+    let base = match why.bound {
+        Bound::Cap => why.held.max(why.limit),
+        Bound::Machine => why.held,
+    };
+    base / 2 * 3
 }

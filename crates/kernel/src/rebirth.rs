@@ -159,9 +159,13 @@ impl Kernel {
         if let Some(old) = &mut self.interpreter {
             rebirth.fresh.take_over_segments(old);
         }
+        self.holdings = ledger::Holdings::default();
+        self.stderr.clear();
+        self.guarding.bury();
         if let Some(old) = self.interpreter.replace(rebirth.fresh) {
             tokio::spawn(farewell(old));
         }
+        self.start_guard();
         true
     }
 }

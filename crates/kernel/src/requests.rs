@@ -166,6 +166,16 @@ impl Kernel {
         }
     }
 
+    /// Begins a cell for which what could be made free is free, whether it fits now or not.
+    pub(crate) fn begin_cleaned_cell(&mut self, request: Incoming) {
+        match Execute::parse(&request.content) {
+            Ok(content) => self.start_cell(request, content),
+            Err(text) => {
+                self.answer(&request, &self.bad_cell("ValueError", &text));
+            }
+        }
+    }
+
     /// Gives a request to the agent; busy now, idle with its reply.
     pub(crate) fn forward(&mut self, request: Incoming) {
         self.last_id += 1;

@@ -238,6 +238,7 @@ impl Kernel {
         self.flush_at = Some(now + FLUSH);
         self.sample_at = Some(now + Duration::from_millis(self.setup.config.timeline_ms));
         self.guarding.cell_begins();
+        self.stderr.clear(); // what earlier cells said has nothing to do with the end of this one
     }
 
     pub(crate) fn stop_timers(&mut self) {

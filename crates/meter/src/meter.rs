@@ -124,6 +124,7 @@ impl Meter {
             });
         }
         let now = Instant::now();
+        self.kills.forget(now);
         self.started = Some(now);
         self.gpu_polled = Some(now);
         before

@@ -40,6 +40,13 @@ impl KillWatch {
         watch
     }
 
+    /// A cell begins with the process alive: whatever was killed before has nothing to do with its end.
+    pub(crate) fn forget(&mut self, now: Instant) {
+        if self.look(now) {
+            self.before = self.latest;
+        }
+    }
+
     /// True if it was time to look.
     pub(crate) fn look(&mut self, now: Instant) -> bool {
         if self

@@ -159,6 +159,7 @@ class Cells:
         error = failure if result is None else error_of(result)
         if type(error).__name__ == "CancelledError" and self.cancelled_by_interrupt:
             error = KeyboardInterrupt()
+        error = shell.take_told(error)
         if failure is not None:
             # it ended outside IPython's own care, which has shown nothing and counted nothing
             self.publish("error", {**error_reply(type(error).__name__, text_of(error)), "status": "error"})

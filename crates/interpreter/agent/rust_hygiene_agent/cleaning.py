@@ -62,6 +62,10 @@ class Cleaner:
 
         self._kernel = kernel
         self._steps = steps.all_steps(kernel)
+        self._of_cells = (
+            self._steps["figures"],
+            self._steps["clear_traceback"],
+        )  # that leave alone what kept cells made
         self.stop = False  # set by the thread of the door
 
     @property
@@ -71,11 +75,13 @@ class Cleaner:
 
     def cell_is_kept(self):
         """A cell begins whose results are to be left alone."""
-        self._steps["figures"].kept_cell_begins()
+        for step in self._of_cells:
+            step.kept_cell_begins()
 
     def kept_cell_is_over(self):
         """It is over."""
-        self._steps["figures"].kept_cell_is_over()
+        for step in self._of_cells:
+            step.kept_cell_is_over()
 
     def survey(self, names):
         """{step: offer} of the steps that have something to do."""

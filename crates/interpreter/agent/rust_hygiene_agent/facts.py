@@ -162,7 +162,11 @@ class Facts:
         return facts
 
     def largest(self, most, budget_s):
-        """The names that hold most, as `(name, type, bytes)`; what was known of them where time or memory does not last."""
+        """The variables and outputs that hold most, as `(name, type, bytes)`.
+
+        What was known of a variable where time or memory does not last.
+        """
+        from .holders import output_history
         from .kinds import type_name
         from .sizing import Walker
 
@@ -178,6 +182,10 @@ class Facts:
             except MemoryError:
                 size = self._sizes.get(name, (0, 0))[0]
             if size >= _WORTH_TELLING:
+                found.append((name, type_name(type(value)), size))
+        for name, _, value in output_history(self._shell):
+            size = 0 if walker.out_of_time else walker.size(value)[0]
+            if size >= _WORTH_TELLING and name.startswith("Out["):
                 found.append((name, type_name(type(value)), size))
         found.sort(key=lambda row: -row[2])
         return found[:most]

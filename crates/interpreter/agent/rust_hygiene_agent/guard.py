@@ -89,8 +89,8 @@ class Guard:
         self._is_eased = self.is_telling = False
         if self._is_short():
             self._make_room()
+        self._flag(b"\0")  # also after a forked copy, which has the same board, has shown an error
         if self._is_released:
-            self._flag(b"\0")
             self._ballast = mapping(BALLAST)
             self._is_released = self._ballast is None  # the next cell tries again
 
@@ -142,7 +142,7 @@ class Guard:
             if 0 < excess + _ENOUGH <= self._make_room():
                 return None
         self.release()
-        self._breach = MemoryError(f"the cell was stopped: {describe(self.board())}")
+        self._breach = MemoryError(_stopped(self.board()))
         return self._breach
 
     def stop_others(self):
@@ -157,7 +157,7 @@ class Guard:
 
     def is_only_asked(self):
         """Whether the signal asks for no more than to see if the cell can still leave the calls that it is in."""
-        return self.board().get("left", 0) > 0
+        return self.board().get("left", 1) > 0
 
     def depth(self):
         """The error to raise where leaving all calls may take what is left. Without memory for that, Python fails, or dies."""
@@ -171,12 +171,14 @@ class Guard:
             return None
         told = f"more than {depth:,} calls are open, and what is left is needed to leave them"
         self.release()
-        self._breach = MemoryError(f"the cell was stopped: {told}; {describe(self.board())}")
+        self._breach = MemoryError(_stopped(self.board(), f"{told}; "))
         return self._breach
 
     def take_breach(self):
         """The error that was raised and may have become something else on its way; once."""
         breach, self._breach = self._breach, None
+        if breach is None and self.board().get("interrupted"):
+            breach = MemoryError(_stopped(self.board()))  # compiled code heeds nothing but an interrupt
         return breach
 
     # ------------------------------------------------------------------ telling
@@ -216,7 +218,7 @@ class Guard:
             lines.append("Memory is held by")
             width = max(len(name) for name, _, _ in held)
             lines += [f"    {name:<{width}}  {human(size):>9}  {kind}" for name, kind, size in held]
-            lines.append(f"To free it: del {', '.join(name for name, _, _ in held[:3])}")
+            lines.append(f"To free it: {_to_free([name for name, _, _ in held[:3]])}")
         if board.get("cap"):
             lines.append(
                 "To allow a cell more: %%hygiene cap=… above it; for good: guard.cap in the configuration."
@@ -284,6 +286,15 @@ def _shorten(trace):
     first.tb_next = last[-_ENDS]
 
 
+def _to_free(names):
+    """What to type for that: variables go with `del`, outputs with a step."""
+    variables = [name for name in names if not name.startswith("Out[")]
+    ways = [f"del {', '.join(variables)}"] if variables else []
+    if len(variables) < len(names):
+        ways.append("%hygiene clean clear_out")
+    return "; ".join(ways)
+
+
 def _ease(size):
     """Raises the limit. The front does the same with its next look, which may be too late."""
     try:
@@ -301,6 +312,10 @@ def _resident():
             return int(file.read().split()[1]) * _PAGE
     except (OSError, ValueError):
         return 0
+
+
+def _stopped(board, more=""):
+    return f"the cell was stopped: {more}{describe(board)}"
 
 
 def describe(board):

@@ -93,6 +93,9 @@ class Interrupts:
                 self.debugger.interrupted(_MAIN, frame)
             task = self._cell_task if cancels else None
             self.channel.guard_signal(lambda: self._interrupt(task))
+        elif _is_called_by_collector(frame, self.shell.user_ns):
+            # Python prints it and drops it, and what we were at goes on: else a finaliser that waits would end all.
+            raise KeyboardInterrupt
         elif self.cell_is_over:
             pass  # the front does not know yet; the next cell is not meant
         elif self._handling or self._cell_task is not None or self.channel.readable_now():
@@ -198,6 +201,17 @@ def _look(frame, whole):
         if id(frame.f_code) in _CARE_FOR_INTERRUPTS:
             return _THEIRS
     return _THEIRS
+
+
+def _is_called_by_collector(frame, namespace):
+    """Whether a finaliser runs, or a function of the notebook's, where no cell does: a collection in our own code has called it."""
+    for _ in range(_DEEP):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "__del__" or frame.f_globals is namespace:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_made_whole(code):

@@ -17,6 +17,7 @@ from .routing import header_of
 from .serve import Server
 from .session import BackgroundSocket, Session
 from .streams import make_careful
+from .unseen import unseen
 
 log = logging.getLogger("rust_hygiene")
 
@@ -84,10 +85,13 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
     def cleaner(self):
         """What does cleanup steps."""
         if self._cleaner is None:
-            from .cleaning import Cleaner
-
-            self._cleaner = Cleaner(self)
+            self._cleaner = unseen(self._new_cleaner)  # loading it could start a collection
         return self._cleaner
+
+    def _new_cleaner(self):
+        from .cleaning import Cleaner
+
+        return Cleaner(self)
 
     def threads_of_the_program(self):
         """The threads that are neither the main one nor the shell's."""

@@ -174,7 +174,7 @@ class ZMQInteractiveShell(InteractiveShell):
         self._parent_of_last_cell = {}
         super().__init__(*args, **kwargs)
         self._last_traceback = None
-        self._memory_error = None
+        self._memory_error = self._told_instead = None
 
     @default("banner1")
     def _default_banner1(self):
@@ -337,7 +337,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def run_cell(self, *args, **kwargs):
         """Runs a cell."""
-        self._last_traceback = None
+        self._last_traceback = self._told_instead = None
         self._last_traceback_during_displayhook = False
         return super().run_cell(*args, **kwargs)
 
@@ -348,18 +348,31 @@ class ZMQInteractiveShell(InteractiveShell):
         if self.kernel.here.cancelled_by_interrupt and type(value).__name__ == "CancelledError":
             exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
         guard = self.kernel.guard
-        if guard is not None:
+        if guard is None:
+            del value, trace
+            super().showtraceback(exc_tuple, *args, **kwargs)
+            return
+        if isinstance(value, (KeyboardInterrupt, self._cancelled())):
             breach = guard.take_breach()
-            if breach is not None and isinstance(value, (KeyboardInterrupt, self._cancelled())):
+            if breach is not None:
                 # on its way through a library, or a coroutine, it has become something else
-                value = breach.with_traceback(trace)
+                value = self._told_instead = breach.with_traceback(trace)
                 exc_tuple = MemoryError, value, trace
-            if value is not None and guard.concerns(value):
-                del value, trace
-                self._show_memory_error(guard, exc_tuple or sys.exc_info(), args, kwargs)
-                return
+        if value is not None and guard.concerns(value):
+            del value, trace
+            self._show_memory_error(guard, exc_tuple or sys.exc_info(), args, kwargs)
+            return
         del value, trace
-        super().showtraceback(exc_tuple, *args, **kwargs)
+        guard.is_telling = True
+        try:
+            super().showtraceback(exc_tuple, *args, **kwargs)
+        finally:
+            guard.is_telling = False
+
+    def take_told(self, error):
+        """The error that was shown in the place of that of the cell, or the latter; once."""
+        told, self._told_instead = self._told_instead, None
+        return error if told is None or error is None else told
 
     @staticmethod
     def _cancelled():

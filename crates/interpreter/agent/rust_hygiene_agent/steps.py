@@ -246,10 +246,30 @@ class ClearTraceback:
 
     def __init__(self, kernel):
         self._kernel = kernel
+        self._kept = None  # id of the exception of a kept cell
+        self._before = None  # and of the one before that cell
+
+    def _last(self):
+        found = holders.last_exception(self._kernel.shell)
+        return None if found is None else id(found[2])
+
+    def kept_cell_begins(self):
+        """Notes which exception is there already."""
+        self._before = self._last()
+
+    def kept_cell_is_over(self):
+        """Another one is the cell's."""
+        last = self._last()
+        if last is not None and last != self._before:
+            self._kept = last
 
     def offer(self):
         """Whether there is one."""
-        return None if holders.last_exception(self._kernel.shell) is None else {}
+        last = self._last()
+        if last is None:
+            self._kept = None
+            return None
+        return {"refusal": "the last exception is that of a kept cell"} if last == self._kept else {}
 
     def run(self, limits):
         """Forgets it in every place, if its frames hold much that no variable does."""
