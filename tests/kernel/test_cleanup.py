@@ -256,6 +256,8 @@ def test_the_policy_is_shown_explained_and_set(start):
         refused = kernel.execute(f"%hygiene policy {bad}")
         assert refused.status == "error" and said in refused.content["evalue"]
     assert kernel.execute_ok("%hygiene policy").stdout.startswith("policy strict\n"), "nothing has changed"
+    assert "has no effect while" in kernel.execute_ok("%hygiene policy set on_idle=gc").stdout
+    assert kernel.execute_ok("%hygiene policy custom").stdout == "policy custom\n"
 
 
 def test_a_notebook_carries_a_policy_in_the_metadata_of_a_cell(start):

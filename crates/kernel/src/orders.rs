@@ -51,12 +51,17 @@ impl Kernel {
             ("rebirth", [payload, bytes]) => self.begin_rebirth(payload, bytes),
             ("policy", [] | ["show"]) => self.told(Ok(policy::table(&self.setup.config))),
             ("policy", ["explain"]) => self.begin_asked(Occasion::default(), Purpose::Explain),
-            ("policy", ["set", given @ ..]) => {
+            (
+                "policy",
+                ["set", given @ ..]
+                | given @ ["observe" | "suggest" | "tidy" | "strict" | "custom"],
+            ) => {
                 let said = self.set_policy(given);
                 self.told(said);
             }
             ("policy", _) => self.told(Err(
-                "use %hygiene policy show, explain, set NAME or set KEY=VALUE".into(),
+                "use %hygiene policy show, explain, set NAME or set KEY=VALUE, or the NAME alone"
+                    .into(),
             )),
             (what, _) => self.told(Err(format!("the kernel does not know the order {what:?}"))),
         }
@@ -179,8 +184,10 @@ impl Kernel {
             let key = key.strip_prefix("policy.").unwrap_or(key);
             policy::set(&mut config, &format!("policy.{key}"), value)?;
         }
+        let unread = policy::unread_list(&config);
+        let note = unread.map_or(String::new(), |problem| format!("\n{}", problem.message));
         self.setup.config = config;
-        Ok(format!("policy {}", self.setup.config.policy.name))
+        Ok(format!("policy {}{note}", self.setup.config.policy.name))
     }
 }
 

@@ -43,7 +43,7 @@ pub use config::{
 };
 pub use discover::{Found, MAX_FILE_BYTES, Places, discover, read};
 pub use keys::{KEYS, Key};
-pub use load::{ENV_PREFIX, Level, Source, load, set};
+pub use load::{ENV_PREFIX, Level, Source, load, set, unread_list};
 pub use problem::Problem;
 pub use schema::schema;
 pub use size::{SizeError, parse_size, print_size};

@@ -64,12 +64,13 @@ pub fn load(sources: &[Source]) -> (Config, Vec<Problem>) {
         }
         problems.append(&mut found);
     }
-    problems.extend(idle_lists(&config));
+    problems.extend(unread_list(&config));
     (config, problems)
 }
 
-/// Lists of steps that nothing reads.
-fn idle_lists(config: &Config) -> Option<Problem> {
+/// A list of steps that nothing reads, since the policy is not `custom`.
+#[must_use]
+pub fn unread_list(config: &Config) -> Option<Problem> {
     let policy = &config.policy;
     let mut lists = policy.lists.iter().zip(Trigger::OF_POLICIES);
     let (_, trigger) = lists.find(|(steps, _)| !steps.is_empty())?;
