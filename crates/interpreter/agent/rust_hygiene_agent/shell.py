@@ -56,6 +56,13 @@ def _cut_our_frames(trace):
         last.tb_next = None
 
 
+def _as_lines(traceback):
+    """A traceback as the specification wants it, whatever a `_render_traceback_` has given."""
+    if isinstance(traceback, (list, tuple)):
+        return list(traceback)
+    return [] if traceback is None else str(traceback).splitlines()
+
+
 def _base64_images(data):
     """The bundle with binary images as base64 text, as the specification wants."""
     if not any(isinstance(data.get(mime), bytes) for mime in _IMAGES):
@@ -411,6 +418,7 @@ class ZMQInteractiveShell(InteractiveShell):
             guard.cut(error)
 
     def _showtraceback(self, etype, evalue, stb):
+        stb = _as_lines(stb)
         if self._memory_error is not None and evalue is self._memory_error:
             stb = [*stb, *self.kernel.guard.story(evalue)]
         if self.displayhook.msg is not None:
