@@ -92,6 +92,9 @@ class Facts:
         """The facts of an error; what a recursion repeats is one of them."""
         self.lines.append(f"error {content['ename']}: {self.normal.text(content['evalue'])}")
         entries = []
+        if not isinstance(content["traceback"], list):
+            self.lines.append(f"  traceback is no list: {content['traceback']!r}")
+            return
         for entry in content["traceback"]:
             if not entries or entries[-1] != entry:
                 entries.append(entry)

@@ -9,7 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from .channel import _exit
 from .frames import dumps
 from .interrupts import cares_for_interrupts
-from .replies import check_execute, error_of, error_reply, text_of
+from .replies import check_execute, error_of, error_reply
 from .unseen import unseen
 
 log = logging.getLogger("rust_hygiene")
@@ -112,8 +112,7 @@ class Cells:
     async def _run_async(self, request, code, arguments, clock, silent):
         result = failure = None
         shell = self.shell
-        shell._last_traceback = None
-        shell._last_traceback_during_displayhook = False
+        shell.forget_last_error()
         try:
             self._enter_user_code()
             inner = self.server.loop.create_task(
@@ -159,17 +158,21 @@ class Cells:
         error = failure if result is None else error_of(result)
         if type(error).__name__ == "CancelledError" and self.cancelled_by_interrupt:
             error = KeyboardInterrupt()
+        elif error is not None and shell._showing_was_interrupted:
+            error = failure = KeyboardInterrupt(f"while the {type(error).__name__} was being shown")
         error = shell.take_told(error)
+        text = self._guarded(shell.text_of, error) or ""
+        shell._told = None, ""
         if failure is not None:
             # it ended outside IPython's own care, which has shown nothing and counted nothing
-            self.publish("error", {**error_reply(type(error).__name__, text_of(error)), "status": "error"})
-            shell._last_traceback = [f"{type(error).__name__}: {text_of(error)}"]
+            self.publish("error", {**error_reply(type(error).__name__, text), "status": "error"})
+            shell._last_traceback = [f"{type(error).__name__}: {text}"]
         stored = content.get("store_history", True) and not content.get("silent", False)
         if stored and error is not None and shell.execution_count == self._count_before:
             shell.execution_count += (
                 1  # an interrupt kept IPython from counting: no two cells may have one number
             )
-        reply = self._content_of_reply(error, content.get("user_expressions"))
+        reply = self._content_of_reply(error, text, content.get("user_expressions"))
         del result, error, failure
         facts = self._guarded(unseen, self.facts.after_cell) if request.facts else None
         if request.keep:
@@ -187,8 +190,8 @@ class Cells:
         )
         shell.exit_now = False
 
-    def _content_of_reply(self, error, expressions):
-        """The content of an `execute_reply`; what the cell left for it is taken."""
+    def _content_of_reply(self, error, text, expressions):
+        """The content of an `execute_reply` to a cell that ended in `error`, whose text is `text`; what the cell left for it is taken."""
         shell = self.shell
         if error is None and not getattr(shell, "_last_traceback_during_displayhook", False):
             reply = {"status": "ok"}
@@ -197,7 +200,7 @@ class Cells:
                 "status": "error",
                 "traceback": shell._last_traceback or [],
                 "ename": type(error).__name__,
-                "evalue": text_of(error),
+                "evalue": text,
                 "engine_info": {"engine_uuid": self.ident, "engine_id": -1, "method": "execute"},
             }
         reply["execution_count"] = shell.execution_count - 1

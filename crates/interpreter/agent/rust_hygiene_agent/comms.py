@@ -33,6 +33,24 @@ def connect(kernel, comm):
 
         passes_for = (("ipykernel.comm.manager", "CommManager"),)
 
+        def comm_open(self, stream, ident, msg):
+            """A comm of the front end's begins; its errors are told by the logger that ipykernel tells them by."""
+            said, name = logging.getLogger("ipykernel.comm"), msg["content"]["target_name"]
+            opened = BaseComm(comm_id=msg["content"]["comm_id"], primary=False, target_name=name)
+            self.register_comm(opened)
+            target = self.targets.get(name)
+            try:
+                if target is not None:
+                    target(opened, msg)
+                    return
+                said.error("No such comm target registered: %s", name)
+            except Exception:
+                said.error("Exception opening comm with target: %s", name, exc_info=True)
+            try:
+                opened.close()
+            except Exception:
+                said.error("Could not close the comm %s, which may not be open yet", name, exc_info=True)
+
     CommManager.kernel = kernel
     if PassesFor.borrows_names:
         BaseComm.__module__, CommManager.__module__ = "ipykernel.comm.comm", "ipykernel.comm.manager"

@@ -61,10 +61,11 @@ def _interruptible_debugger():
 
 def _name_classes():
     """Gives our classes the module names that libraries look at; the modules that are always ours appear with them."""
-    from . import kernel, magics, session, shell, streams
+    from . import compiler, kernel, magics, session, shell, streams
 
     for cls in (shell.ZMQInteractiveShell, shell.ZMQDisplayPublisher, magics.KernelMagics):
         cls.__module__ = "ipykernel.zmqshell"
+    compiler.XCachingCompiler.__module__ = "ipykernel.compiler"
     shell.ZMQShellDisplayHook.__module__ = "ipykernel.displayhook"
     kernel.IPythonKernel.__module__ = "ipykernel.ipkernel"
     for method in (kernel.IPythonKernel.raw_input, kernel.IPythonKernel.getpass):

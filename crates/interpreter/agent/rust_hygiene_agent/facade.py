@@ -3,7 +3,7 @@
 import sys
 import warnings
 
-from .replies import error_of
+from .replies import error_of, text_of
 
 
 class PassesFor:
@@ -171,7 +171,8 @@ class Facade(PassesFor):
                 result = shell.run_cell(code, **arguments)
         finally:
             here._allow_stdin = outer
-        return here._content_of_reply(error_of(result), user_expressions)
+        error = error_of(result)
+        return here._content_of_reply(error, text_of(error), user_expressions)
 
     def do_shutdown(self, restart):
         """Ends the kernel after the cell in hand."""

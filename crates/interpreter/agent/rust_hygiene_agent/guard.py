@@ -177,9 +177,12 @@ class Guard:
     def take_breach(self):
         """The error that was raised and may have become something else on its way; once."""
         breach, self._breach = self._breach, None
-        if breach is None and self.board().get("interrupted"):
-            breach = MemoryError(_stopped(self.board()))  # compiled code heeds nothing but an interrupt
         return breach
+
+    def breach_by_interrupt(self):
+        """The error that an interrupt of the guard's stands for: compiled code heeds nothing else. None if it has sent none."""
+        board = self.board()
+        return MemoryError(_stopped(board)) if board.get("interrupted") else None
 
     # ------------------------------------------------------------------ telling
 

@@ -75,20 +75,27 @@ class Interrupts:
         self._interrupt_pending = False
         self._postponed_at = None  # when an interrupt first found IPython's code instead of the person's
         self._looks = 0  # how often since then
-        self._comes_again = None  # the cell that the next signal, sent by ourselves, is meant for
+        self._comes_again = None  # (cell, `shows_error`) that our own next signal is meant for
+        self.shows_error = False  # an error is being shown
 
     def on_sigint(self, signum, frame):
         """SIGINT: ends the cell in hand, and nothing else."""
-        meant_for, self._comes_again = self._comes_again, None
-        if meant_for is not None and not (self.in_user_code and meant_for == self._cells):
+        again, self._comes_again = self._comes_again, None
+        cell, is_to_end_showing = again or (self._cells, False)
+        if again is not None and not (self.in_user_code and cell == self._cells):
+            return
+        if is_to_end_showing and not self.shows_error:
             return
         if self.in_user_code:
             in_user_code = runs_user_code(frame)
             # What a cell awaits is cancelled, where it is not itself what must come to its end.
             cancels = self._cell_task is not None and not in_user_code and not must_come_to_its_end(frame)
             if not in_user_code and not cancels and not self._is_overdue():
-                _thread.start_new_thread(self._send_again, (self._cells,))
+                _thread.start_new_thread(self._send_again, (self._cells, is_to_end_showing))
                 return
+            if self.shows_error:
+                # Python and IPython catch all that an error's `str()` raises, and ask again
+                _thread.start_new_thread(self._send_again, (self._cells, True))
             if self.debugger is not None:
                 self.debugger.interrupted(_MAIN, frame)
             task = self._cell_task if cancels else None
@@ -138,11 +145,11 @@ class Interrupts:
         self._looks += 1
         return self._looks > LOOKS and _clock() - self._postponed_at > PATIENCE
 
-    def _send_again(self, cell):
+    def _send_again(self, cell, is_to_end_showing):
         """In a thread: the signal that hit between IPython's own lines hits the person's code instead."""
         _sleep(_AGAIN)
-        if self.in_user_code and self._cells == cell:
-            self._comes_again = cell
+        if self.in_user_code and self._cells == cell and self.shows_error >= is_to_end_showing:
+            self._comes_again = cell, is_to_end_showing
             _kill(_pid(), signal.SIGINT)
 
     def _interrupt(self, task):
@@ -170,6 +177,12 @@ class Interrupts:
 def cares_for_interrupts(function):
     """Marks a function that runs the person's code and handles whatever that raises."""
     _CARE_FOR_INTERRUPTS.update(_codes(function))
+    return function
+
+
+def comes_out_whole(function):
+    """Marks a function that is not interrupted before its time is up."""
+    _WHOLE_FOR_INTERRUPTS.update(_codes(function))
     return function
 
 

@@ -7,6 +7,7 @@ moment and sent as messages that name their parent.
 
 import _thread
 import contextvars
+import sys
 import time
 
 _now, _sleep = time.monotonic, time.sleep  # bound here: a cell may replace them in their module
@@ -14,6 +15,8 @@ _now, _sleep = time.monotonic, time.sleep  # bound here: a cell may replace them
 _PAUSE_S = 0.01  # text that comes within this time is one message
 _ROUNDS = 20  # of that length without text, after which the thread that sends the rest ends
 _LARGE = 1 << 16  # characters that are sent without waiting for more
+# How long a thread that has been started is waited for, at most.
+_MOMENT_S, _SOON = 0.0001, 10_000
 
 
 def header_of(parent):
@@ -104,9 +107,18 @@ class Router:
                 self._channel.starts_thread = True
                 _thread.start_new_thread(self._tick, ())
                 self._ticking = True
+                self._wait_until_it_ticks()
             except RuntimeError:
                 self._channel.starts_thread = False
                 self._send()  # no more threads
+
+    def _wait_until_it_ticks(self):
+        """What is raised in the calling thread, a subshell's, would be raised in the new one while that bears its number."""
+        if sys.version_info < (3, 12):
+            for _ in range(_SOON):
+                if not self._channel.starts_thread:
+                    return
+                _sleep(_MOMENT_S)
 
     def _send(self):
         if not self._texts:

@@ -19,6 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Any, Bool, CBool, CBytes, Instance, Type, default
 
 from .hooks import Hooked
+from .interrupts import cares_for_interrupts, comes_out_whole
 from .replies import text_of
 from .routing import Parented
 
@@ -53,6 +54,13 @@ def _cut_our_frames(trace):
         trace = following
     if last is not None:
         last.tb_next = None
+
+
+def _as_lines(traceback):
+    """A traceback as the specification wants it, whatever a `_render_traceback_` has given."""
+    if isinstance(traceback, (list, tuple)):
+        return list(traceback)
+    return [] if traceback is None else str(traceback).splitlines()
 
 
 def _base64_images(data):
@@ -174,6 +182,8 @@ class ZMQInteractiveShell(InteractiveShell):
         self._parent_of_last_cell = {}
         super().__init__(*args, **kwargs)
         self._last_traceback = None
+        self._showing_was_interrupted = False
+        self._told = None, ""  # an error and its text
         self._memory_error = self._told_instead = None
 
     @default("banner1")
@@ -337,11 +347,39 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def run_cell(self, *args, **kwargs):
         """Runs a cell."""
-        self._last_traceback = self._told_instead = None
-        self._last_traceback_during_displayhook = False
+        self.forget_last_error()
         return super().run_cell(*args, **kwargs)
 
+    def forget_last_error(self):
+        """What a cell leaves for its reply begins anew."""
+        self._last_traceback = self._told_instead = None
+        self._last_traceback_during_displayhook = self._showing_was_interrupted = False
+        self._told = None, ""
+
+    def text_of(self, error):
+        """`str(error)`, which is asked for once a cell: it may never end."""
+        told, text = self._told
+        if told is not error:
+            text = text_of(error)
+            self._told = error, text
+        return text
+
+    @comes_out_whole
     def showtraceback(self, exc_tuple=None, *args, **kwargs):
+        """Shows an exception, and notes whether an interrupt kept it from being shown: its `str()` may never end, so nobody asks again."""
+        here = self.kernel.here
+        before, shown = here.interrupts, self._last_traceback
+        outer, here.shows_error = here.shows_error, True
+        try:
+            self._show_exception(exc_tuple, *args, **kwargs)
+        except KeyboardInterrupt:
+            if here.interrupts == before:
+                raise
+        finally:
+            here.shows_error = outer
+        self._showing_was_interrupted = here.interrupts != before and self._last_traceback is shown
+
+    def _show_exception(self, exc_tuple, *args, **kwargs):
         """Shows an exception; a coroutine that an interrupt cancelled shows KeyboardInterrupt, as blocking code does."""
         _, value, trace = exc_tuple or sys.exc_info()
         _cut_our_frames(trace)
@@ -352,8 +390,9 @@ class ZMQInteractiveShell(InteractiveShell):
             del value, trace
             super().showtraceback(exc_tuple, *args, **kwargs)
             return
+        breach = guard.take_breach()
         if isinstance(value, (KeyboardInterrupt, self._cancelled())):
-            breach = guard.take_breach()
+            breach = breach or guard.breach_by_interrupt()
             if breach is not None:
                 # on its way through a library, or a coroutine, it has become something else
                 value = self._told_instead = breach.with_traceback(trace)
@@ -393,13 +432,14 @@ class ZMQInteractiveShell(InteractiveShell):
             guard.cut(error)
 
     def _showtraceback(self, etype, evalue, stb):
+        stb = _as_lines(stb)
         if self._memory_error is not None and evalue is self._memory_error:
             stb = [*stb, *self.kernel.guard.story(evalue)]
         if self.displayhook.msg is not None:
             # an error while a result is formatted fails the cell too
             self._last_traceback_during_displayhook = True
         self.kernel.publish(
-            "error", {"traceback": stb, "ename": str(etype.__name__), "evalue": text_of(evalue)}
+            "error", {"traceback": stb, "ename": str(etype.__name__), "evalue": self.text_of(evalue)}
         )
         self._last_traceback = stb
 
@@ -408,15 +448,22 @@ class ZMQInteractiveShell(InteractiveShell):
         """Nothing: IPython 9 would keep a copy of all that is printed for `%notebook`, for ever and at a price for each write."""
         yield
 
+    @cares_for_interrupts
     def _format_exception_for_storage(self, exception, filename=None, running_compiled_code=False):
         """What IPython 9 keeps of an error: the traceback that was shown, instead of formatting it a second time."""
-        if self._last_traceback is None:
-            return super()._format_exception_for_storage(exception, filename, running_compiled_code)
-        return {
-            "ename": type(exception).__name__,
-            "evalue": text_of(exception),
-            "traceback": self._last_traceback,
-        }
+        here = self.kernel.here
+        before = here.interrupts
+        kept = {"ename": type(exception).__name__, "evalue": "", "traceback": self._last_traceback or []}
+        try:
+            if self._showing_was_interrupted:
+                return kept
+            if self._last_traceback is None:
+                return super()._format_exception_for_storage(exception, filename, running_compiled_code)
+            return {**kept, "evalue": self.text_of(exception)}
+        except KeyboardInterrupt:
+            if here.interrupts == before:
+                raise
+            return kept  # the cell is over: its reply is not to be lost
 
     def system_piped(self, cmd):
         """`!cmd`: as IPython's, and an interrupt of the command interrupts the cell (IPython issue 13161)."""

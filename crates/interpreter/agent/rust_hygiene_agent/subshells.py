@@ -277,6 +277,8 @@ def open_subshell(kernel, subshell_id, fd):
             execution_count=lambda: 1,
             _last_traceback=lambda: None,
             _last_traceback_during_displayhook=lambda: False,
+            _showing_was_interrupted=lambda: False,
+            _told=lambda: (None, ""),
         )
         separate(shell.displayhook, msg=lambda: None, exec_result=lambda: None)
         separate(shell.payload_manager, _payload=list)
