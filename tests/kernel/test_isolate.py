@@ -62,6 +62,20 @@ len(big)
 
 
 @BOTH
+def test_what_is_made_in_place_of_a_function_is_not_taken_for_it(ready, how):
+    ready.execute_ok("def f(): return 'the old one'")
+    ready.execute_ok(f"""%%isolate made {how}
+old = id(f)
+def f(): return "the new one"
+made = []
+while len(made) < 20_000 and (not made or id(made[-1]) != old):
+    made.append(lambda: "mine")
+made = made[-1]
+""")
+    assert ready.evaluate("(made(), f())") == ("mine", "the old one")
+
+
+@BOTH
 def test_its_memory_is_gone_and_its_peak_is_told(ready, how):
     code = f"%%isolate {how}\nbig = np.ones(40_000_000)"
     exchange = ready.execute_ok(code)

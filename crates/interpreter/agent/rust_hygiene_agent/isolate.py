@@ -266,7 +266,7 @@ def _results(shell, names, fds, known, error):
 
 def bring(kernel, envelope):
     """The answer of a new interpreter that has run the cell to the question for the results."""
-    said = _results(kernel.shell, envelope["names"], envelope["fds"], rebirth.carried, None)
+    said = _results(kernel.shell, envelope["names"], envelope["fds"], rebirth.lent, None)
     kernel.channel.send({"op": "done"}, dumps({**said, "peak": _status("VmHWM")}))
 
 
@@ -322,7 +322,7 @@ class _Fresh(_Copy):
             "guard": False,
             "passed_fd": self._PASSED,
             "restarted": self._shell.execution_count,
-            "restore": rebirth.payload(self._shell, used, self._carried),
+            "restore": rebirth.payload(self._shell, used, self._carried, is_lent=True),
         }
         copies = []
         try:

@@ -19,7 +19,7 @@ from .holders import shell_names
 _ALIGNED = 64
 _PIECE = 64 << 20
 
-carried = {}  # classes and functions that came from another interpreter, as `named` tells them
+lent = {}  # in a copy of an interpreter: the classes and functions that came from there, as `named` tells them
 _replayed = []  # imports of interpreters before this one
 _arrays = -1  # where `_array` reads from; set while names are restored
 
@@ -41,8 +41,11 @@ def _bases():
 
 
 def named(namespace):
-    """{id: name} of the namespace's classes and functions. A copy of this interpreter that is asked for its results has them too."""
-    return {id(value): name for name, value in namespace.items() if _is_of_notebook(value)}
+    """{id: (name, value)} of the namespace's classes and functions, which whoever is to get values of a copy of it has too.
+
+    The values are kept: else what the cell makes could get the id of what it has let go of.
+    """
+    return {id(value): (name, value) for name, value in namespace.items() if _is_of_notebook(value)}
 
 
 def _is_of_notebook(value):
@@ -72,7 +75,7 @@ def _carrier(namespace, known=()):
                 return _user_namespace, ()
             kind = type(value)
             if id(value) in known:
-                return _by_name, (known[id(value)],)
+                return _by_name, (known[id(value)][0],)
             if kind is types.ModuleType and value.__name__ in sys.modules:
                 return importlib.import_module, (value.__name__,)
             numpy = sys.modules.get("numpy")
@@ -240,13 +243,14 @@ def be_reborn(shell, words, afterwards):
             os.close(fd)
 
 
-def payload(shell, names, fds):
-    """What the fresh interpreter is told."""
+def payload(shell, names, fds, is_lent=False):
+    """What the fresh interpreter is told; with `is_lent` that it is a copy, which will be asked for results."""
     return {
         "pid": os.getpid(),
         "fds": fds,
         "imports": imports(shell),
         "names": names,
+        "lent": is_lent,
         "cwd": os.getcwd(),
         "path": list(sys.path),
         "environ": dict(os.environ),
@@ -277,7 +281,8 @@ def restore(shell, given):
     finally:
         if builtins is not None:
             shell.user_ns["__builtins__"] = builtins
-    carried.update(named(shell.user_ns))
+    if given["lent"]:
+        lent.update(named(shell.user_ns))
 
 
 def load(names, arrays):
