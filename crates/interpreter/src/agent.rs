@@ -20,6 +20,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "application.py",
     "asking.py",
     "buffers.py",
+    "carrying.py",
     "cells.py",
     "census.py",
     "channel.py",

@@ -19,6 +19,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, magics_class
 
 from . import rebirth
+from .carrying import load
 from .frames import ChannelClosed, Frames, dumps
 from .guard import human
 from .replies import error_of, text_of
@@ -77,7 +78,7 @@ def _bring_back(shell, names, fds):
     if not names:
         return
     try:
-        values = rebirth.load(*(f"/proc/self/fd/{fd}" for fd in fds))
+        values = load(*(f"/proc/self/fd/{fd}" for fd in fds))
     except Exception as error:
         raise UsageError(
             f"Nothing has changed. The results cannot be read: {type(error).__name__}: {text_of(error)}"
@@ -298,13 +299,13 @@ class _Fresh(_Copy):
         super().__init__(shell, names, fds)
         self._cell, self._others = cell, []
         used = _used(shell, cell)
-        cannot = rebirth.refusals(shell, used)
+        cannot = rebirth.refusals(shell, used, is_lent=True)
         if cannot:
             lines = "\n".join(f"  {name}: {why}" for name, why in cannot.items())
             raise UsageError(
                 f"Nothing was run. The cell uses names that cannot be carried into a new interpreter:\n{lines}"
             )
-        self._carried, _ = rebirth.carry(shell, used)
+        self._carried, _ = rebirth.carry(shell, used, is_lent=True)
         try:
             self._start(used)
         except BaseException:
