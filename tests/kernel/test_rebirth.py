@@ -246,3 +246,30 @@ def test_an_interrupt_ends_a_rebirth_and_nothing_changes(own):
     assert exchange.content["ename"] == "KeyboardInterrupt"
     assert kernel.evaluate(f"({PID}, x)") == (before, 5)
     until_alone(kernel)
+
+
+def test_where_memory_is_short_the_old_interpreter_stays(start_kernel):
+    kernel = start_kernel(env={"RUST_HYGIENE_GUARD_CAP": "600 MiB"})
+    kernel.execute_ok("import numpy as np\nlarge = np.ones(300 << 17); small = np.ones(50 << 17)")
+    for more in ("", " --dry-run"):
+        said = refused(kernel, "%hygiene rebirth" + more)
+        assert re.search(
+            r"Nothing has changed: .* takes up to \d+ MiB more, and \d+ MiB can be had of the cap", said
+        )
+    assert kernel.evaluate("(float(large.sum()), large.flags.owndata)") == (300.0 * (1 << 17), True)
+    # Small objects are judged by what they take, not by their pickle.
+    kernel.execute_ok("del large; words = [str(i) for i in range(3_000_000)]")
+    refused(kernel, "%hygiene rebirth words small")
+    kernel.execute_ok("del words")
+    kernel.execute_ok("%hygiene rebirth small")
+    assert kernel.evaluate("float(small.sum())") == 50.0 * (1 << 17)
+
+
+def test_what_takes_more_than_was_foreseen_is_refused_in_the_fresh_interpreter(start_kernel):
+    kernel = start_kernel(env={"RUST_HYGIENE_GUARD_CAP": "400 MiB"})
+    kernel.execute_ok(
+        "class Grows:\n    def __reduce__(self): return bytearray, (600 << 20,)\ngrows = Grows(); x = 1"
+    )
+    assert "memory does not suffice" in refused(kernel, "%hygiene rebirth")
+    kernel.execute_ok("%hygiene rebirth x")
+    assert kernel.evaluate("x") == 1

@@ -38,6 +38,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "door.py",
     "facade.py",
     "facts.py",
+    "foresight.py",
     "frames.py",
     "frameworks.py",
     "gates.py",

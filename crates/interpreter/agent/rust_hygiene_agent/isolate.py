@@ -20,6 +20,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 
 from . import rebirth
 from .carrying import load
+from .foresight import status
 from .frames import ChannelClosed, Frames, dumps
 from .guard import human
 from .replies import error_of, text_of
@@ -247,7 +248,7 @@ def _be_the_copy(shell, connected, cell, names, fds):
         known, rss = rebirth.named(shell.user_ns), _reset_peak()
         result = shell.run_cell(cell, store_history=False)
         said = _results(shell, names, fds, known, error_of(result))
-        said["peak"] = None if rss is None else max(0, _status("VmHWM") - rss)
+        said["peak"] = None if rss is None else max(0, status("VmHWM") - rss)
         kernel.channel.send({"op": "done"}, dumps(said))
     except BaseException as error:
         os.write(2, f"The copy failed: {type(error).__name__}: {text_of(error)}\n".encode())
@@ -268,7 +269,7 @@ def _results(shell, names, fds, known, error):
 def bring(kernel, envelope):
     """The answer of a new interpreter that has run the cell to the question for the results."""
     said = _results(kernel.shell, envelope["names"], envelope["fds"], rebirth.lent, None)
-    kernel.channel.send({"op": "done"}, dumps({**said, "peak": _status("VmHWM")}))
+    kernel.channel.send({"op": "done"}, dumps({**said, "peak": status("VmHWM")}))
 
 
 def _reset_peak():
@@ -276,17 +277,9 @@ def _reset_peak():
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
-        return _status("VmRSS")
+        return status("VmRSS")
     except OSError:
         return None
-
-
-def _status(field):
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) << 10
-    return 0
 
 
 class _Fresh(_Copy):

@@ -4,12 +4,14 @@
 """
 
 import ast
+import contextlib
 import json
 import os
 import sys
 import types
 
 from .carrying import Arrays, Cannot, Nowhere, carrier, load
+from .foresight import at_most, need
 from .holders import shell_names
 
 # Of the module that the notebook is, and of the shell: a fresh interpreter has its own.
@@ -119,22 +121,33 @@ def be_reborn(shell, words, afterwards):
             "%hygiene rebirth must stand alone in its cell: nothing after it would run where it should."
         )
     names = named or user_names(shell, kernel.facts)
-    cannot = refusals(shell, names)
-    if cannot:
-        lines = "\n".join(f"  {name}: {why}" for name, why in cannot.items())
-        others = " ".join(name for name in names if name not in cannot)
-        advice = f"These can be carried: %hygiene rebirth {others}" if others else "Nothing else is there."
-        raise UsageError(f"Nothing has changed. These cannot be carried:\n{lines}\n{advice}")
+    try:
+        files, memory = need(shell, names)
+    except Exception as error:
+        raise UsageError(_refused(shell, names, error)) from None
+    room = kernel.order("rebirth_room", [str(files + memory)])
     if dry_run:
         print(f"All of these can be carried: {', '.join(names) or 'there are no names'}")
         return
     shell.history_manager.writeout_cache()
     fds, size = carry(shell, names)
     try:
-        print(kernel.order("rebirth", [json.dumps(payload(shell, names, fds)), str(size)]))
+        given = payload(shell, names, fds)
+        if room:
+            given["room"] = int(room) - size
+        print(kernel.order("rebirth", [json.dumps(given), str(size)]))
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _refused(shell, names, error):
+    """What is said if the names cannot be carried together."""
+    cannot = refusals(shell, names) or {"all of them together": str(error) or type(error).__name__}
+    lines = "\n".join(f"  {name}: {why}" for name, why in cannot.items())
+    others = " ".join(name for name in names if name not in cannot)
+    advice = f"These can be carried: %hygiene rebirth {others}" if others else "Nothing else is there."
+    return f"Nothing has changed. These cannot be carried:\n{lines}\n{advice}"
 
 
 def payload(shell, names, fds, is_lent=False):
@@ -171,7 +184,9 @@ def restore(shell, given):
     _replayed[:] = given["imports"]
     builtins = shell.user_ns.get("__builtins__")
     try:
-        shell.user_ns.update(load(*(f"/proc/{given['pid']}/fd/{fd}" for fd in given["fds"])))
+        with at_most(given["room"]) if "room" in given else contextlib.nullcontext():
+            values = load(*(f"/proc/{given['pid']}/fd/{fd}" for fd in given["fds"]))
+        shell.user_ns.update(values)
     finally:
         if builtins is not None:
             shell.user_ns["__builtins__"] = builtins
