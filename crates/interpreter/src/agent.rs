@@ -29,6 +29,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "comms.py",
     "compat.py",
     "compiler.py",
+    "copy_end.py",
     "dap.py",
     "dead.py",
     "debug_session.py",

@@ -18,7 +18,7 @@ import warnings
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, magics_class
 
-from . import rebirth
+from . import copy_end, rebirth
 from .carrying import load
 from .foresight import status
 from .frames import ChannelClosed, Frames, dumps
@@ -55,6 +55,8 @@ class IsolateMagics(Magics):
         try:
             copy = (_Fresh if FRESH in words else _Fork)(self.shell, cell, names, fds)
             said = copy.attend()
+            for unwritten in said.get("unwritten", ()):
+                print(f"%%{MAGIC}: not written: {unwritten}", file=sys.stderr)
             if copy.error is not None:
                 raise _as_it_was(copy.error)
             if said.get("cannot"):
@@ -184,13 +186,13 @@ class _Copy:
         return f"The copy that ran the cell {how}. Nothing has changed."
 
     def _end(self):
+        if self._pid is not None:
+            # Whole: an interrupt in its midst would leave a copy that stands still for ever.
+            self._kernel.channel.guarded(lambda: copy_end.end(self._pid))
         if self._link is not None:
             self._link.socket.close()
         if self._passed is not None:
             os.close(self._passed)
-        if self._pid is not None:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
 
 
 class _Link(Frames):
@@ -245,12 +247,16 @@ def _be_the_copy(shell, connected, cell, names, fds):
         kernel.channel.adopt(*connected)
         if "asyncio" in sys.modules:
             sys.modules["asyncio"]._set_running_loop(None)  # the loop is the other's
+        copy_end.begin(is_fork=True)
         known, rss = rebirth.named(shell.user_ns), _reset_peak()
         result = shell.run_cell(cell, store_history=False)
         said = _results(shell, names, fds, known, error_of(result))
         said["peak"] = None if rss is None else max(0, status("VmHWM") - rss)
+        said["unwritten"] = copy_end.write_out()
         kernel.channel.send({"op": "done"}, dumps(said))
+        copy_end.await_end(kernel.channel)
     except BaseException as error:
+        copy_end.write_out()
         os.write(2, f"The copy failed: {type(error).__name__}: {text_of(error)}\n".encode())
     finally:
         os._exit(0)
@@ -269,7 +275,9 @@ def _results(shell, names, fds, known, error):
 def bring(kernel, envelope):
     """The answer of a new interpreter that has run the cell to the question for the results."""
     said = _results(kernel.shell, envelope["names"], envelope["fds"], rebirth.lent, None)
-    kernel.channel.send({"op": "done"}, dumps({**said, "peak": status("VmHWM")}))
+    said["peak"] = status("VmHWM")
+    said["unwritten"] = copy_end.write_out()
+    kernel.channel.send({"op": "done"}, dumps(said))
 
 
 def _reset_peak():
@@ -384,12 +392,12 @@ class _Fresh(_Copy):
 
     def _on_reply(self, envelope, sections):
         reply = json.loads(bytes(sections[1]))
-        if reply["status"] == "ok":
-            results = [self._RESULTS, self._ARRAYS]
-            self._link.send({"op": "bring", "names": self._names, "fds": results})
-        else:
+        names = self._names
+        if reply["status"] != "ok":
             self.error = self.error or reply
-            self._said = {}
+            names = []
+        # An error too has an end: files that the cell has written to.
+        self._link.send({"op": "bring", "names": names, "fds": [self._RESULTS, self._ARRAYS]})
 
     def _end(self):
         super()._end()

@@ -10,6 +10,7 @@ import os
 import sys
 import types
 
+from . import copy_end
 from .carrying import Arrays, Cannot, Nowhere, carrier, load
 from .foresight import at_most, need
 from .holders import shell_names
@@ -192,6 +193,7 @@ def restore(shell, given):
             shell.user_ns["__builtins__"] = builtins
     if given["lent"]:
         lent.update(named(shell.user_ns))
+        copy_end.begin(is_fork=False)
 
 
 def compile_flags(shell, statement):
