@@ -62,6 +62,20 @@ len(big)
 
 
 @BOTH
+def test_what_is_made_in_place_of_a_function_is_not_taken_for_it(ready, how):
+    ready.execute_ok("def f(): return 'the old one'")
+    ready.execute_ok(f"""%%isolate made {how}
+old = id(f)
+def f(): return "the new one"
+made = []
+while len(made) < 20_000 and (not made or id(made[-1]) != old):
+    made.append(lambda: "mine")
+made = made[-1]
+""")
+    assert ready.evaluate("(made(), f())") == ("mine", "the old one")
+
+
+@BOTH
 def test_its_memory_is_gone_and_its_peak_is_told(ready, how):
     code = f"%%isolate {how}\nbig = np.ones(40_000_000)"
     exchange = ready.execute_ok(code)
@@ -211,3 +225,63 @@ def test_a_bad_line_is_refused_and_words_are_completed(ready):
         "shell", "complete_request", {"code": "%%isolate result --", "cursor_pos": 19}
     ).content
     assert reply["matches"] == ["--fresh"]
+
+
+@BOTH
+@pytest.mark.parametrize("end", ["done = 1", "1 / 0"], ids=["well", "error"])
+def test_what_the_cell_has_written_gets_to_the_files(ready, how, end):
+    ready.execute_ok("before = open('before', 'w'); unused = before.write('once;')" if not how else "1")
+    ready.execute(f"""%%isolate {how}
+import os
+text, raw, both = open("text", "w"), open("raw", "wb"), open("both", "w+b")
+class Own(type(text)):
+    def flush(self): os.mkdir("was here")
+own = Own(open("own", "wb"))
+text.write("log"); raw.write(b"bytes"); both.write(b"and more"); own.write("not ours")
+{end}
+""")
+    read = "[open(name).read() for name in ('text', 'raw', 'both')]"
+    assert ready.evaluate(read) == ["log", "bytes", "and more"]
+    assert ready.evaluate("__import__('os').path.exists('was here')") is False
+    if not how:
+        ready.execute_ok("before.close()")
+        assert ready.evaluate("open('before').read()") == "once;"
+
+
+def test_a_file_that_cannot_be_written_is_named_and_nobody_waits_for_a_pipe(ready):
+    exchange = ready.execute_ok("%%isolate\nfull = open('/dev/full', 'w'); unused = full.write('x')")
+    assert "%%isolate: not written: /dev/full: [Errno 28]" in exchange.stderr
+    exchange = ready.execute_ok("""%%isolate
+import os
+reads, writes = os.pipe()
+os.set_blocking(writes, False)
+try:
+    while True: os.write(writes, bytes(4096))
+except BlockingIOError: os.set_blocking(writes, True)
+pipe = os.fdopen(writes, "w"); unused = pipe.write("x")
+""")
+    assert "%%isolate: not written: file descriptor " in exchange.stderr and "too long" in exchange.stderr
+    exchange = ready.execute_ok("%%isolate\nimport gc; gc.unfreeze(); file = open('x', 'w')")
+    assert "not written: files that are still open: gc.unfreeze was called" in exchange.stderr
+
+
+@BOTH
+def test_what_the_cell_has_started_ends_with_it(ready, how):
+    exchange = ready.execute_ok(f"""%%isolate {how}
+import os, subprocess
+child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+os.system("sleep 1000 & (sleep 1000 & sleep 1000) &")
+""")
+    assert exchange.stderr == ""
+    wait_until_alone(ready)
+
+
+def test_the_second_interrupt_ends_what_the_cell_has_started_too(ready):
+    code = "%%isolate\nimport os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nos.system('sleep 1000 &')\nprint('on', flush=True)\ntime.sleep(100)"
+    cell = ready.start(code)
+    ready.wait_for_stream(cell, "on")
+    ready.interrupt_by_message()
+    time.sleep(0.3)
+    ready.interrupt_by_message()
+    assert ready.collect(cell).content["ename"] == "KeyboardInterrupt"
+    wait_until_alone(ready)

@@ -48,6 +48,10 @@ impl Kernel {
         let words: Vec<&str> = envelope.words.iter().map(String::as_str).collect();
         match (envelope.what.as_str(), &words[..]) {
             ("clean", words) => self.clean_now(words),
+            ("rebirth_room", [wanted]) => {
+                let said = self.room_for_rebirth(wanted);
+                self.told(said);
+            }
             ("rebirth", [payload, bytes]) => self.begin_rebirth(payload, bytes),
             ("policy", [] | ["show"]) => self.told(Ok(policy::table(&self.setup.config))),
             ("policy", ["explain"]) => self.begin_asked(Occasion::default(), Purpose::Explain),

@@ -14,7 +14,13 @@ use bytes::Bytes;
 use interpreter::Event;
 use interpreter::Frame;
 use interpreter::Interpreter;
+use ledger::human;
+use meter::Watch;
+use policy::GuardLevel;
 use serde::Deserialize;
+
+/// So much of the machine's memory is left alone.
+const RESERVE: u64 = 128 << 20;
 
 /// An interpreter that is about to take the place of another.
 pub(crate) struct Rebirth {
@@ -47,7 +53,68 @@ struct Restored {
     error: Option<String>,
 }
 
+/// What may be taken while two interpreters are there.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// The cap, and what is held of it.
+    cap: Option<(u64, u64)>,
+    /// What is left of the machine or the control group.
+    machine: u64,
+}
+
+impl Room {
+    /// How much there is, or why `wanted` is too much.
+    fn for_bytes(self, wanted: u64) -> Result<u64, String> {
+        let machine = self.machine.saturating_sub(RESERVE);
+        let of_cap = self.cap.map(|(cap, held)| cap.saturating_sub(held));
+        let room = of_cap.unwrap_or(machine).min(machine);
+        if wanted <= room {
+            return Ok(room);
+        }
+        let of = match self.cap {
+            Some((cap, _)) if of_cap == Some(room) => format!("the cap of {}", human(cap)),
+            _ => "the machine's memory".into(),
+        };
+        Err(format!(
+            "Nothing has changed: while both interpreters are there a rebirth takes up to {} more, and {} can be had of {of}. \
+             Carry less: %hygiene rebirth NAME…",
+            human(wanted),
+            human(room)
+        ))
+    }
+}
+
 impl Kernel {
+    /// Whether memory suffices for a rebirth; how much there is, empty if that is not known.
+    pub(crate) fn room_for_rebirth(&self, wanted: &str) -> Result<String, String> {
+        let wanted = wanted.parse().unwrap_or(u64::MAX);
+        match self.room() {
+            Some(room) => room.for_bytes(wanted).map(|bytes| bytes.to_string()),
+            None => Ok(String::new()),
+        }
+    }
+
+    /// Read now: the guard's last look may be older than the last cleanup.
+    fn room(&self) -> Option<Room> {
+        let mut watch = Watch::open(self.interpreter.as_ref()?.pid())?;
+        let rules = self.setup.config.guard;
+        let cap = rules.cap.filter(|_| rules.level != GuardLevel::Off);
+        let own = watch.read()?.held;
+        let held = |(pid, child): (u32, meter::Footing)| {
+            // Forked workers share with the interpreter what they have not written to.
+            Watch::own_of(pid).map_or(child.held, |own| own.min(child.held))
+        };
+        Some(Room {
+            cap: cap.map(|cap| {
+                (
+                    cap,
+                    own + watch.children().into_iter().map(held).sum::<u64>(),
+                )
+            }),
+            machine: watch.room()?.available,
+        })
+    }
+
     /// Starts the fresh interpreter.
     pub(crate) fn begin_rebirth(&mut self, payload: &str, bytes: &str) {
         if self.rebirth.is_some() {
@@ -178,4 +245,40 @@ async fn farewell(mut old: Interpreter) {
         tracing::info!("the old interpreter did not end by itself and is killed");
     }
     // What is left of its process group ends as it is dropped.
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn what_is_left_of_the_cap_and_of_the_machine_must_suffice() {
+        let room = |cap: Option<(u64, u64)>, machine| Room {
+            cap: cap.map(|(cap, held)| (cap * MIB, held * MIB)),
+            machine: machine * MIB,
+        };
+        assert_eq!(room(None, 328).for_bytes(200 * MIB), Ok(200 * MIB));
+        assert_eq!(room(Some((600, 500)), 10_000).for_bytes(MIB), Ok(100 * MIB));
+        for (room, of) in [
+            (room(None, 328), "200 MiB can be had of the machine's"),
+            (
+                room(Some((1000, 100)), 328),
+                "200 MiB can be had of the machine's",
+            ),
+            (
+                room(Some((600, 400)), 10_000),
+                "200 MiB can be had of the cap of 600 MiB",
+            ),
+            (
+                room(Some((600, 700)), 10_000),
+                "0 B can be had of the cap of 600 MiB",
+            ),
+            (room(None, 1), "0 B can be had of the machine's"),
+        ] {
+            let why = room.for_bytes(201 * MIB).unwrap_err();
+            assert!(why.contains(of) && why.contains("201 MiB more"), "{why}");
+        }
+    }
 }

@@ -18,7 +18,9 @@ import warnings
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, magics_class
 
-from . import rebirth
+from . import copy_end, rebirth
+from .carrying import load
+from .foresight import status
 from .frames import ChannelClosed, Frames, dumps
 from .guard import human
 from .replies import error_of, text_of
@@ -53,6 +55,8 @@ class IsolateMagics(Magics):
         try:
             copy = (_Fresh if FRESH in words else _Fork)(self.shell, cell, names, fds)
             said = copy.attend()
+            for unwritten in said.get("unwritten", ()):
+                print(f"%%{MAGIC}: not written: {unwritten}", file=sys.stderr)
             if copy.error is not None:
                 raise _as_it_was(copy.error)
             if said.get("cannot"):
@@ -77,7 +81,7 @@ def _bring_back(shell, names, fds):
     if not names:
         return
     try:
-        values = rebirth.load(*(f"/proc/self/fd/{fd}" for fd in fds))
+        values = load(*(f"/proc/self/fd/{fd}" for fd in fds))
     except Exception as error:
         raise UsageError(
             f"Nothing has changed. The results cannot be read: {type(error).__name__}: {text_of(error)}"
@@ -182,13 +186,13 @@ class _Copy:
         return f"The copy that ran the cell {how}. Nothing has changed."
 
     def _end(self):
+        if self._pid is not None:
+            # Whole: an interrupt in its midst would leave a copy that stands still for ever.
+            self._kernel.channel.guarded(lambda: copy_end.end(self._pid))
         if self._link is not None:
             self._link.socket.close()
         if self._passed is not None:
             os.close(self._passed)
-        if self._pid is not None:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
 
 
 class _Link(Frames):
@@ -243,12 +247,16 @@ def _be_the_copy(shell, connected, cell, names, fds):
         kernel.channel.adopt(*connected)
         if "asyncio" in sys.modules:
             sys.modules["asyncio"]._set_running_loop(None)  # the loop is the other's
+        copy_end.begin(is_fork=True)
         known, rss = rebirth.named(shell.user_ns), _reset_peak()
         result = shell.run_cell(cell, store_history=False)
         said = _results(shell, names, fds, known, error_of(result))
-        said["peak"] = None if rss is None else max(0, _status("VmHWM") - rss)
+        said["peak"] = None if rss is None else max(0, status("VmHWM") - rss)
+        said["unwritten"] = copy_end.write_out()
         kernel.channel.send({"op": "done"}, dumps(said))
+        copy_end.await_end(kernel.channel)
     except BaseException as error:
+        copy_end.write_out()
         os.write(2, f"The copy failed: {type(error).__name__}: {text_of(error)}\n".encode())
     finally:
         os._exit(0)
@@ -266,8 +274,10 @@ def _results(shell, names, fds, known, error):
 
 def bring(kernel, envelope):
     """The answer of a new interpreter that has run the cell to the question for the results."""
-    said = _results(kernel.shell, envelope["names"], envelope["fds"], rebirth.carried, None)
-    kernel.channel.send({"op": "done"}, dumps({**said, "peak": _status("VmHWM")}))
+    said = _results(kernel.shell, envelope["names"], envelope["fds"], rebirth.lent, None)
+    said["peak"] = status("VmHWM")
+    said["unwritten"] = copy_end.write_out()
+    kernel.channel.send({"op": "done"}, dumps(said))
 
 
 def _reset_peak():
@@ -275,17 +285,9 @@ def _reset_peak():
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
-        return _status("VmRSS")
+        return status("VmRSS")
     except OSError:
         return None
-
-
-def _status(field):
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) << 10
-    return 0
 
 
 class _Fresh(_Copy):
@@ -298,13 +300,13 @@ class _Fresh(_Copy):
         super().__init__(shell, names, fds)
         self._cell, self._others = cell, []
         used = _used(shell, cell)
-        cannot = rebirth.refusals(shell, used)
+        cannot = rebirth.refusals(shell, used, is_lent=True)
         if cannot:
             lines = "\n".join(f"  {name}: {why}" for name, why in cannot.items())
             raise UsageError(
                 f"Nothing was run. The cell uses names that cannot be carried into a new interpreter:\n{lines}"
             )
-        self._carried, _ = rebirth.carry(shell, used)
+        self._carried, _ = rebirth.carry(shell, used, is_lent=True)
         try:
             self._start(used)
         except BaseException:
@@ -322,7 +324,7 @@ class _Fresh(_Copy):
             "guard": False,
             "passed_fd": self._PASSED,
             "restarted": self._shell.execution_count,
-            "restore": rebirth.payload(self._shell, used, self._carried),
+            "restore": rebirth.payload(self._shell, used, self._carried, is_lent=True),
         }
         copies = []
         try:
@@ -390,12 +392,12 @@ class _Fresh(_Copy):
 
     def _on_reply(self, envelope, sections):
         reply = json.loads(bytes(sections[1]))
-        if reply["status"] == "ok":
-            results = [self._RESULTS, self._ARRAYS]
-            self._link.send({"op": "bring", "names": self._names, "fds": results})
-        else:
+        names = self._names
+        if reply["status"] != "ok":
             self.error = self.error or reply
-            self._said = {}
+            names = []
+        # An error too has an end: files that the cell has written to.
+        self._link.send({"op": "bring", "names": names, "fds": [self._RESULTS, self._ARRAYS]})
 
     def _end(self):
         super()._end()

@@ -55,6 +55,8 @@ _mallinfo = function("mallinfo2", _Info)
 _trim = function("malloc_trim", _Int, _Size)
 _mmap = function("mmap", _Pointer, _Pointer, _Size, _Int, _Int, _Int, _Size)
 _munmap = function("munmap", _Int, _Pointer, _Size)
+_prctl = function("prctl", _Int, _Int, _Size, _Size, _Size, _Size)
+_CHILD_SUBREAPER = 36  # prctl(2)
 _READ_WRITE, _PRIVATE_ANONYMOUS, _FAILED = 3, 0x22, (1 << 8 * WORD) - 1  # on x86-64 and aarch64
 
 
@@ -78,6 +80,12 @@ def mapping(size):
 def unmap(address, size):
     """Gives the memory of `mapping` back."""
     _munmap(address, size)
+
+
+def take_orphans():
+    """From now on processes below this one whose parents end become its children."""
+    if _prctl is not None:
+        _prctl(_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def malloc_in_use():
