@@ -59,7 +59,10 @@ def _serve(config, channel, keep_compiled):
         kernel.guard = guard.Guard(kernel, config["board_fd"])
         signal.signal(guard.SIGNAL, kernel.on_memory_signal)
     arguments = config.get("arguments", [])
-    sys.argv = ["ipykernel_launcher.py", "-f", kernel.connection_file, *arguments]
+    # the program that libraries take a notebook for lies beside IPython, where it is installed
+    packages = os.path.dirname(os.path.dirname(sys.modules["IPython"].__file__))
+    program = os.path.join(packages, "ipykernel_launcher.py")
+    sys.argv = [program, "-f", kernel.connection_file, *arguments]
     if config.get("session_name"):
         os.environ["JPY_SESSION_NAME"] = config["session_name"]
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
