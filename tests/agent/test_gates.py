@@ -233,6 +233,21 @@ EVENT = """
 def note(*a, held=[b'x' * 9_000_000]): pass
 get_ipython().events.register('post_execute', note); del note
 """
+LOGGERS = """
+import logging
+class Keep(logging.Handler):
+    def __init__(self): super().__init__(); self.lines = [b'x' * 1_800_000]
+for i in range(5): logging.getLogger(f'job.{i}').addHandler(Keep())
+"""
+LAST_RECORDS = """
+import collections, logging
+class Keep(logging.Handler):
+    def __init__(self): super().__init__(); self.lines = collections.deque([bytes(3_000_000) for _ in range(3)], maxlen=3)
+logging.getLogger('a.b').addHandler(Keep())
+"""
+CUT = LAST_RECORDS.replace("    def __init__", "    def emit(self, one): self.lines.append(one); self.lines.pop(0)\n    def __init__").replace(
+    "collections.deque(", "list("
+).replace(", maxlen=3)", ")")
 TASK = """
 import asyncio
 async def wait(e):
@@ -263,6 +278,8 @@ REGISTRIES = [
     (HOOK, "registry", "gc.callbacks", 1),
     (GARBAGE, "cycle", "gc.garbage", None),
     (HANDLERS, "registry", "a.b", 3),
+    (LOGGERS, "registry", "logging", 5),
+    (LAST_RECORDS, "registry", "a.b", 1),
     (FILTERS, "registry", "logging filters of a.b", 3),
     (FINALIZER, "registry", "weakref.finalize", None),
     (EVENT, "registry", "post_execute", 1),
@@ -277,6 +294,15 @@ def test_what_is_registered_and_forgotten_is_sized(shell, source, kind, name, co
     assert (row["name"], row["inside"]) == (name, "")
     assert count is None or row["count"] == count
     assert row["bytes"] == pytest.approx(9 * MB, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("source", "shape"), [(LAST_RECORDS, "bounded"), (CUT, "bounded"), (HANDLERS, ""), (LOGGERS, "")]
+)
+def test_a_handler_that_keeps_the_last_records_only_is_known(shell, source, shape):
+    shell.run(source)
+    (row,) = rows(shell, "registry")
+    assert row["shape"] == shape
 
 
 def test_a_task_is_told_with_the_names_that_hold_it(shell):

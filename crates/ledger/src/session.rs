@@ -155,6 +155,10 @@ impl Session {
         if let Some(facts) = &tier1 {
             self.on_gpus.remember(facts);
             self.growths.add(facts, split.unnamed);
+            // What the cell collects itself says nothing about what goes without it.
+            if !end.source.contains("collect") {
+                self.growths.add_collections(facts, split.unnamed);
+            }
         }
         self.remember(&reading.host, &split, tier1.as_ref());
         let hash = source_hash(end.source);

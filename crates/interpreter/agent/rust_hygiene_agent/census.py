@@ -9,8 +9,9 @@ from types import TracebackType
 from . import registries
 from .clock import now
 from .gates import Gates
+from .habits import Habits
 from .kinds import derives, type_name
-from .paths import locate
+from .paths import attributes, locate
 
 _SHARE = 0.4  # of the time left, for what is registered
 _LARGE = 1 << 20  # bytes; smaller ones are not located
@@ -33,6 +34,7 @@ class Census:
         rows = []
         self.gates.clear()
         named = {id(value) for value in list(namespace.values())}
+        habits = Habits(namespace)
         for found in registries.everything(self._shell):
             entries = {id(root) for root in found.roots}
             # A widget that has a name is the name's; a handler is the logger's even if the last one still has a name.
@@ -40,11 +42,14 @@ class Census:
             walker.seen |= kept_out
             at = now()
             walker.on_gpu = {}
-            size, reached = walker.within(at + (walker.deadline - at) * _SHARE, found.roots)
+            until = at + (walker.deadline - at) * _SHARE
+            bounded = walker.within(until, _bounded(found, habits))[0]
+            size, reached = walker.within(until, found.roots)
             walker.seen -= kept_out
             whole = reached == len(found.roots)
             if reached and not whole:  # those that were not reached are taken to be like the others
                 size = size * len(found.roots) // reached
+            size += bounded
             row = _row(found.kind, found.name, found.of, size, found.count, found.detail, at_least=not whole)
             if size >= _LARGE:
                 row["names"] = _names_of(found.roots, namespace) if found.kind == "suspended" else []
@@ -52,6 +57,7 @@ class Census:
                 failed = self.gates.accounts.get(("exceptions", "traceback", ""))
                 if failed is not None and failed.bytes > size / 2:
                     row["detail"] = row["detail"] or "exceptions"
+                row["shape"] = "bounded" if bounded > size / 2 else ""
             self.gates.clear()
             rows.append({**row, "gpu": walker.on_gpu})
         library, alive = registries.children()
@@ -114,6 +120,14 @@ def _names_of(things, namespace):
         ):
             found.append(name)
     return found
+
+
+def _bounded(found, habits):
+    """What a single thing that is registered keeps to a bound, such as the last records of a handler."""
+    if found.kind != "registry" or len(found.roots) != 1:
+        return []
+    (root,) = found.roots
+    return [part for name, part in attributes(root) if habits.is_bounded("", root, (f".{name}", part))]
 
 
 _of_error = {

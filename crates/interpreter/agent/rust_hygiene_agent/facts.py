@@ -56,6 +56,7 @@ class Facts:
         self._frozen = 0  # objects in the permanent generation that are not the user's
         self._parts = None  # containers within objects
         self._modules = 0  # how many were loaded before the cell
+        self._collections = 0  # of all garbage, at the last walk
         self._new = self._dropped = self._changed = ()
 
     def baseline(self):
@@ -157,6 +158,8 @@ class Facts:
             if collecting:
                 gc.enable()
         facts["imported"] = self._imported()
+        collections = gc.get_stats()[-1]["collections"]
+        facts["collections"], self._collections = collections - self._collections, collections
         facts["allocators"] = self._allocators.look(PageMap(budget_s * _FOR_ALL))
         facts["took_s"] = round(perf_counter() - start, 6)
         return facts

@@ -220,7 +220,7 @@ def _cycles(dead, seen, heap, stop):
     in_heap = _pinned(walker.buffers.counted(), heap, bool(figures), stop)
     what = "object array" if opaque else "heap" if in_heap > size / 2 else ""
     row = _row("cycle", label, what, size, len(figures) or names[label] or theirs.count(label))
-    return {**row, "direct": bool(figures or theirs)}
+    return {**row, "direct": bool(figures or theirs), "detail": "" if gc.isenabled() else "disabled"}
 
 
 def _users_function(one):

@@ -1,6 +1,7 @@
 //! `registry_callback`: a process-wide list of handlers, callbacks or widgets that only grows.
 //!
-//! **When it fires.** What one registry reaches and no name of the notebook's does holds 10 MiB or more.
+//! **When it fires.** What one registry reaches and no name of the notebook's does holds 10 MiB or more, and it is not a
+//! single thing that keeps to a bound, such as a handler with a `deque(maxlen=…)`.
 //!
 //! **Why it matters.** Each run of a cell that registers something adds one more, and the library keeps it until the kernel ends.
 //!
@@ -27,7 +28,8 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         evidence,
         Cause::RegistryCallback,
         HolderKind::Registry,
-        |holder| Some(told(holder)),
+        // What one thing keeps to a bound grows no further.
+        |holder| (holder.shape != "bounded").then(|| told(holder)),
     );
     let of_exceptions = |name: &str| {
         let held = evidence.facts.iter().flat_map(|facts| &facts.holders);
@@ -76,6 +78,19 @@ fn told(holder: &Holder) -> Told {
                 ),
             )
         }
+        "loggers" => (
+            format!(
+                "{count} loggers of logging have a handler of their own (`{}`) and hold {held}: logging keeps every logger that was \
+                 ever asked for by a name. Use one logger, or remove its handler when the work is done.",
+                holder.detail
+            ),
+            format!(
+                "import logging; [(_l.removeHandler(_h), _h.close(), [_v.clear() for _v in vars(_h).values() if type(_v) is list]) \
+                 for _l in list(logging.Logger.manager.loggerDict.values()) for _h in list(getattr(_l, \"handlers\", ())) if \
+                 type(_h).__name__ == {:?}].clear()",
+                holder.detail
+            ),
+        ),
         "filters" => {
             let logger = logger(&holder.detail);
             (
@@ -155,7 +170,7 @@ fn hooks(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Case, MIB, finding, holder};
+    use super::super::testing::{Case, MIB, finding, holder, is_gone};
     use super::*;
 
     #[test]
@@ -173,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_to_a_bound_is_none() {
+        let mut held = holder(HolderKind::Registry, "root", &[], 40 * MIB);
+        (held.type_name, held.shape) = ("handlers".into(), "bounded".into());
+        assert!(is_gone(Case::of(vec![held]).judge(detect)));
+    }
+
+    #[test]
     fn each_registry_has_its_own_way_out() {
         for (of, name, part) in [
             (
@@ -187,6 +209,7 @@ mod tests {
                 "my.log",
                 "logging.getLogger(\"my.log\").removeHandler",
             ),
+            ("loggers", "logging", "if type(_h).__name__ == \"logging\""),
             ("finalize", "weakref.finalize", "detach"),
             ("events", "post_run_cell", "unregister(\"post_run_cell\""),
             ("hooks", "gc.callbacks", "gc.callbacks[:] = [_f"),
