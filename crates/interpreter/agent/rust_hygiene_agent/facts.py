@@ -315,15 +315,13 @@ class Facts:
             change = "grown" if size >= before else "shrunk"
         grew = size - before >= _GREW
         parts = self._grown_parts(name, value, size) if grew else []
-        part = parts[0] if len(parts) == 1 else None
+        part = _part_that_grew(parts)
         if abs(size - before) < NOISE and gpu == gpu_before:
             return None
         row = _row(name, *_describe(value), size, before, change, at_least, gpu, gpu_before)
         if part is not None:
-            from .own_modules import holds_callables
-
             row["part"], row["part_type"] = part[0], type(part[1]).__name__
-            row["callables"] = holds_callables(part[1])
+            row["callables"] = _holds_callables(part)
         if grew and all(habits.is_bounded(name, value, one) for one in parts or [None]):
             row["bounded"] = True
         return row
@@ -407,6 +405,19 @@ class Facts:
         return name in self._given or (
             name[:1] == "_" and (name[1:].lstrip("_i").isdecimal() or not name.strip("_i"))
         )
+
+
+def _part_that_grew(parts):
+    """The only part of an object that grew, or that of several which holds callbacks: the others are a registry's own lists of them."""
+    if len(parts) > 1:
+        parts = [one for one in parts if _holds_callables(one)]
+    return parts[0] if len(parts) == 1 else None
+
+
+def _holds_callables(part):
+    from .own_modules import holds_callables
+
+    return holds_callables(part[1])
 
 
 def _size(walker, value, memo, gates):
