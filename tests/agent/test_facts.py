@@ -121,6 +121,13 @@ BOUNDED = {
 UNBOUNDED = {
     "a list": ("v = []", f"v.append((1 + len(v)) * {BIG})"),
     "a deque": ("from collections import deque; v = deque()", f"v.append((1 + len(v)) * {BIG})"),
+    "a value that is too old is made anew": (
+        (
+            "class Aging:\n    def __init__(self): self.kept = {}\n    def get(self, k):\n"
+            f"        if k in self.kept: del self.kept[k]\n        self.kept[k] = k * {BIG}\nv = Aging(); n = 0"
+        ),
+        "n += 1; v.get(n)",
+    ),
     "another list is cut": (
         f"v, w = [], []\ndef put():\n    v.append((1 + len(v)) * {BIG})\n    w.append(1)\n    w.pop(0)",
         "put()",

@@ -4,6 +4,7 @@ First the registries, since a name often reaches one entry of theirs; then what 
 numbers are kept between two cells.
 """
 
+import gc
 from types import TracebackType
 
 from . import registries
@@ -18,6 +19,7 @@ _LARGE = 1 << 20  # bytes; smaller ones are not located
 _SEARCH_S = 0.02
 _ITEMS = 1_000
 _ALWAYS = ("children", "traces", "autograd")  # however few bytes of theirs are here
+_STREAMS = ("generator", "async_generator")
 _CONTAINERS = ("list", "tuple", "set", "frozenset", "deque", "dict")
 
 
@@ -28,6 +30,7 @@ class Census:
         """Nothing is counted yet."""
         self.gates = Gates()
         self._shell = shell
+        self._streams = {}  # name -> (ids of a generator and of what it refers to, whether it is in use)
 
     def registered(self, walker, namespace):
         """What is registered somewhere. Objects that the user has a name for stay with the name."""
@@ -37,8 +40,10 @@ class Census:
         habits = Habits(namespace)
         for found in registries.everything(self._shell):
             entries = {id(root) for root in found.roots}
-            # A widget that has a name is the name's; a handler is the logger's even if the last one still has a name.
-            kept_out = named - walker.seen if found.of == "widgets" else named - entries - walker.seen
+            # A widget that has a name is the name's, and so is what a thread works with; a handler is the logger's even if the last one
+            # still has a name.
+            of_names = found.of in ("widgets", "thread")
+            kept_out = named - walker.seen if of_names else named - entries - walker.seen
             walker.seen |= kept_out
             at = now()
             walker.on_gpu = {}
@@ -66,8 +71,8 @@ class Census:
         self.gates.clear()
         return rows
 
-    def behind_gates(self, namespace, names, deadline):
-        """What was met within the user's `names`."""
+    def behind_gates(self, namespace, names, fresh, deadline):
+        """What was met within the user's `names`, of which the cell has bound `fresh`."""
         rows = []
         accounts = list(self.gates.accounts.items())
         views = [(("view", "view", root), account) for root, account in self.gates.views().items()]
@@ -89,6 +94,8 @@ class Census:
                     if kind == "exceptions" and _is_chained(place.value, account.sample):
                         row["type"] = "chained"
                     row["direct"] = place.value is account.sample or _stands_for(place.value, kind)
+                    if account.of in _STREAMS and account.count == 1 and namespace.get(root) is account.sample:
+                        row["shape"] = "in use" if self._is_in_use(root, account.sample, root in fresh) else ""
                 if kind == "cache" and row["direct"]:  # a decorated function is not called as it was defined
                     row["name"] = row["path"]
                 elif kind != "cache":
@@ -97,6 +104,21 @@ class Census:
             rows.append(row)
         self.gates.clear()
         return rows
+
+    def _is_in_use(self, name, stream, fresh):
+        """Whether a generator was asked for an item by another cell than the one that made it."""
+        state = id(stream), *map(id, gc.get_referents(stream))
+        before, in_use = self._streams.get(name, (None, False))
+        if fresh:
+            in_use = False
+        elif before is None:  # what it holds now came after the cell that made it
+            in_use = True
+        else:
+            in_use = in_use or (before[0] == state[0] and before != state)
+        if len(self._streams) >= _ITEMS:
+            self._streams.clear()
+        self._streams[name] = state, in_use
+        return in_use
 
 
 def _size(account):

@@ -67,13 +67,16 @@ class Facts:
         self._error = _error_id()
         self._exits = atexit._ncallbacks()
 
-    def leftovers(self, stop):
-        """Rows of what nothing leads to; None if `stop` answered with true before the end."""
+    def leftovers(self, stop, collecting=True):
+        """Rows of what nothing leads to; None if `stop` answered with true before the end.
+
+        `collecting`: whether the collector is on, but for the time of this look.
+        """
         if self._leftovers is None:
             from .leftovers import Leftovers
 
             self._leftovers = Leftovers(self._shell, self._exits, self._frozen)
-        return self._leftovers.look(stop)
+        return self._leftovers.look(stop, collecting)
 
     def settle(self):
         """What can be read only now, when all of the kernel's own is loaded: the allocators before the first cell."""
@@ -242,7 +245,7 @@ class Facts:
             del self._sizes[name]
             self._on_gpu.pop(name, None)
         census.gates.root = ""
-        found += census.behind_gates(namespace, names, deadline)
+        found += census.behind_gates(namespace, names, self._new | self._changed, deadline)
         found += self._segments()
         # From here on the walker meets only what no name of the user's reaches.
         sampled = walker.sampled

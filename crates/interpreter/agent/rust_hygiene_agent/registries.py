@@ -129,10 +129,21 @@ def hooks():
     lists = [("gc.callbacks", called if type(called) is list else [])]
     for module, name in (("sys", "excepthook"), ("sys", "unraisablehook"), ("threading", "excepthook")):
         lists.append((f"{module}.{name}", [attribute(module, name)]))
+    lists += _signals()
     for name, functions in lists:
         theirs = [function for function in functions if _is_notebooks(function)]
         if theirs:
             yield Registered("registry", name, "hooks", theirs)
+
+
+def _signals():
+    """(how it is told, [handler]) of the signals whose handler is a function of Python's."""
+    ask, names = attribute("_signal", "getsignal"), attribute("signal", "Signals")
+    members = _of_class(names, "_value2member_map_") if names is not None else None
+    for number, member in list(members.items()) if type(members) is dict and ask is not None else ():
+        handler = ask(number)
+        if type(handler) is not int and handler is not None:
+            yield f"signal.{member._name_}", [handler]
 
 
 def _is_notebooks(function):

@@ -5,8 +5,8 @@
 //!
 //! **Why it matters.** Each run of a cell that registers something adds one more, and the library keeps it until the kernel ends.
 //!
-//! **How it is detected.** Handlers and filters of loggers, open widgets, `weakref.finalize`, IPython's events, `gc.callbacks` and
-//! `sys.excepthook` are sized.
+//! **How it is detected.** Handlers and filters of loggers, open widgets, `weakref.finalize`, IPython's events, `gc.callbacks`,
+//! `sys.excepthook` and the handlers of signals are sized.
 //!
 //! **Example.** `log.addHandler(MemoryHandler(…))` in a cell that is run again
 //!
@@ -155,6 +155,9 @@ fn logger(name: &str) -> String {
 /// The line that takes the notebook's own callables away from where the interpreter calls them.
 fn hooks(name: &str) -> String {
     let (module, attribute) = name.split_once('.').unwrap_or((name, ""));
+    if module == "signal" {
+        return format!("import signal; signal.signal({name}, signal.SIG_DFL)");
+    }
     if attribute.ends_with("hook") {
         return format!("import {module}; {name} = {module}.__{attribute}__");
     }
@@ -213,6 +216,11 @@ mod tests {
             ("finalize", "weakref.finalize", "detach"),
             ("events", "post_run_cell", "unregister(\"post_run_cell\""),
             ("hooks", "gc.callbacks", "gc.callbacks[:] = [_f"),
+            (
+                "hooks",
+                "signal.SIGUSR1",
+                "signal.signal(signal.SIGUSR1, signal.SIG_DFL)",
+            ),
             (
                 "hooks",
                 "sys.excepthook",
