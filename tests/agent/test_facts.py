@@ -177,7 +177,7 @@ def test_of_the_parts_that_grew_the_one_with_callbacks_is_told(shell):
     shell.explain()
     grown(shell, "v", "v.connect(b'x' * 1_500_000)")
     row = grown(shell, "v", "v.connect(b'x' * 1_700_000)")
-    assert (row["part"], row["callables"]) == ("v.slots", True)
+    assert (row["part"], row["part_type"], row["callables"]) == ("v.slots", "registry", True)
 
 
 ALONE = {

@@ -323,7 +323,7 @@ class Facts:
             return None
         row = _row(name, *_describe(value), size, before, change, at_least, gpu, gpu_before)
         if part is not None:
-            row["part"], row["part_type"] = part[0], type(part[1]).__name__
+            row["part"], row["part_type"] = part[0], type(part[1]).__name__ if len(parts) == 1 else "registry"
             row["callables"] = _holds_callables(part)
         if grew and all(habits.is_bounded(name, value, one) for one in parts or [None]):
             row["bounded"] = True
@@ -411,7 +411,10 @@ class Facts:
 
 
 def _part_that_grew(parts):
-    """The only part of an object that grew, or that of several which holds callbacks: the others are a registry's own lists of them."""
+    """The only part of an object that grew, or that of several which holds callbacks: the others are a registry's own lists of them.
+
+    Such a part cannot just be emptied.
+    """
     if len(parts) > 1:
         parts = [one for one in parts if _holds_callables(one)]
     return parts[0] if len(parts) == 1 else None

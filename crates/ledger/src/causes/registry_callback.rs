@@ -156,7 +156,7 @@ fn logger(name: &str) -> String {
 fn hooks(name: &str) -> String {
     let (module, attribute) = name.split_once('.').unwrap_or((name, ""));
     if module == "signal" {
-        return format!("import signal; signal.signal({name}, signal.SIG_DFL);");
+        return format!("import signal; [signal.signal({name}, signal.SIG_DFL)].clear()");
     }
     if attribute.ends_with("hook") {
         return format!("import {module}; {name} = {module}.__{attribute}__");
@@ -219,7 +219,7 @@ mod tests {
             (
                 "hooks",
                 "signal.SIGUSR1",
-                "signal.signal(signal.SIGUSR1, signal.SIG_DFL);",
+                "[signal.signal(signal.SIGUSR1, signal.SIG_DFL)].clear()",
             ),
             (
                 "hooks",
