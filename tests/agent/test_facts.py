@@ -121,6 +121,13 @@ BOUNDED = {
 UNBOUNDED = {
     "a list": ("v = []", f"v.append((1 + len(v)) * {BIG})"),
     "a deque": ("from collections import deque; v = deque()", f"v.append((1 + len(v)) * {BIG})"),
+    "a value that is too old is made anew": (
+        (
+            "class Aging:\n    def __init__(self): self.kept = {}\n    def get(self, k):\n"
+            f"        if k in self.kept: del self.kept[k]\n        self.kept[k] = k * {BIG}\nv = Aging(); n = 0"
+        ),
+        "n += 1; v.get(n)",
+    ),
     "another list is cut": (
         f"v, w = [], []\ndef put():\n    v.append((1 + len(v)) * {BIG})\n    w.append(1)\n    w.pop(0)",
         "put()",
@@ -150,6 +157,27 @@ def test_the_list_in_a_closure_is_the_part_that_grew(shell):
     shell.explain()
     row = grown(shell, "v", "v(2_000_000)")
     assert (row["part"], row["part_type"]) == ("v.__closure__[0].cell_contents", "list")
+
+
+SIGNALS = """
+class Slot:
+    __slots__ = ('function',)
+    def __init__(self, function): self.function = function
+    def __call__(self): return self.function()
+class Signals:
+    def __init__(self): self.slots, self.numbers = {}, []
+    def connect(self, data):
+        self.slots[len(self.slots)] = Slot(lambda: data); self.numbers.append(len(data))
+v = Signals(); v.connect(b'')
+"""
+
+
+def test_of_the_parts_that_grew_the_one_with_callbacks_is_told(shell):
+    shell.run(SIGNALS)
+    shell.explain()
+    grown(shell, "v", "v.connect(b'x' * 1_500_000)")
+    row = grown(shell, "v", "v.connect(b'x' * 1_700_000)")
+    assert (row["part"], row["part_type"], row["callables"]) == ("v.slots", "registry", True)
 
 
 ALONE = {

@@ -233,6 +233,21 @@ EVENT = """
 def note(*a, held=[b'x' * 9_000_000]): pass
 get_ipython().events.register('post_execute', note); del note
 """
+LOGGERS = """
+import logging
+class Keep(logging.Handler):
+    def __init__(self): super().__init__(); self.lines = [b'x' * 1_800_000]
+for i in range(5): logging.getLogger(f'job.{i}').addHandler(Keep())
+"""
+LAST_RECORDS = """
+import collections, logging
+class Keep(logging.Handler):
+    def __init__(self): super().__init__(); self.lines = collections.deque([b'x' * 3_000_000 for _ in range(3)], maxlen=3)
+logging.getLogger('a.b').addHandler(Keep())
+"""
+CUT = LAST_RECORDS.replace("    def __init__", "    def emit(self, one): self.lines.append(one); self.lines.pop(0)\n    def __init__").replace(
+    "collections.deque(", "list("
+).replace(", maxlen=3)", ")")
 TASK = """
 import asyncio
 async def wait(e):
@@ -252,6 +267,12 @@ import gc, functools
 def look(data, *a): pass
 gc.callbacks.append(functools.partial(look, b'x' * 9_000_000))
 """
+SIGNAL = """
+import signal
+def install(data):
+    signal.signal(signal.SIGUSR1, lambda *a: data)
+install(b'x' * 9_000_000)
+"""
 GARBAGE = """
 import gc
 gc.collect(); gc.set_debug(gc.DEBUG_SAVEALL)
@@ -261,8 +282,11 @@ gc.collect(); gc.set_debug(0)
 REGISTRIES = [
     (LATER, "suspended", "call", 1),
     (HOOK, "registry", "gc.callbacks", 1),
+    (SIGNAL, "registry", "signal.SIGUSR1", 1),
     (GARBAGE, "cycle", "gc.garbage", None),
     (HANDLERS, "registry", "a.b", 3),
+    (LOGGERS, "registry", "logging", 5),
+    (LAST_RECORDS, "registry", "a.b", 1),
     (FILTERS, "registry", "logging filters of a.b", 3),
     (FINALIZER, "registry", "weakref.finalize", None),
     (EVENT, "registry", "post_execute", 1),
@@ -276,6 +300,38 @@ def test_what_is_registered_and_forgotten_is_sized(shell, source, kind, name, co
     (row,) = rows(shell, kind)
     assert (row["name"], row["inside"]) == (name, "")
     assert count is None or row["count"] == count
+    assert row["bytes"] == pytest.approx(9 * MB, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("source", "shape"), [(LAST_RECORDS, "bounded"), (CUT, "bounded"), (HANDLERS, ""), (LOGGERS, "")]
+)
+def test_a_handler_that_keeps_the_last_records_only_is_known(shell, source, shape):
+    shell.run(source)
+    (row,) = rows(shell, "registry")
+    assert row["shape"] == shape
+
+
+def test_a_generator_that_later_cells_advance_is_in_use(shell):
+    source = f"def stream():\n    while True:\n        local = {BIG}\n        yield len(local)\nv = stream(); next(v)"
+
+    def shape(cell):
+        shell.run(cell)
+        (row,) = rows(shell, "suspended")
+        return row["shape"]
+
+    assert [shape(cell) for cell in (source, "x = 1", "next(v)", "x = 2")] == ["", "", "in use", "in use"]
+    assert shape(source) == ""
+
+
+def test_what_a_thread_works_with_is_its_names(shell):
+    shell.run(
+        "import threading\nclass Work:\n    def __init__(self): self.data, self.end = b'x' * 9_000_000, threading.Event()\n"
+        "    def run(self): self.end.wait()\nwork = Work(); t = threading.Thread(target=work.run, daemon=True); t.start()"
+    )
+    assert rows(shell, "suspended") == []
+    shell.run("work = Work()")
+    (row,) = rows(shell, "suspended")
     assert row["bytes"] == pytest.approx(9 * MB, rel=0.02)
 
 

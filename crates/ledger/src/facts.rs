@@ -51,6 +51,8 @@ pub struct Facts {
     pub segments: u64,
     /// Packages that were loaded during the cell.
     pub imported: Vec<String>,
+    /// Collections of all garbage that the interpreter began by itself since the last walk.
+    pub collections: u64,
     /// What the allocators say.
     pub allocators: Vec<Allocator>,
     /// Counters of GPU frameworks by framework and its number of the device.
@@ -183,6 +185,7 @@ impl Facts {
             holders: fields.rows("holders", Holder::read),
             segments: fields.bytes("segments"),
             imported: fields.texts("imported"),
+            collections: fields.bytes("collections"),
             allocators: fields.rows("allocators", Allocator::read),
             frameworks: fields.frameworks("frameworks"),
             frameworks_before: fields.frameworks("frameworks_before"),

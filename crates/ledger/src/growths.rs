@@ -12,6 +12,8 @@ const REMEMBERED: usize = 2_000;
 pub(crate) struct Growths {
     cells: BTreeMap<(HolderKind, String), u32>,
     traces: BTreeMap<String, Traces>,
+    collected: u64,
+    came: u64,
 }
 
 /// Traces of one function, or models of one framework.
@@ -58,6 +60,24 @@ impl Growths {
                 traces.bytes = traces.bytes.saturating_add(bytes);
             }
         }
+    }
+
+    /// Takes note of a cell that collects nothing itself and after which `unnamed` bytes more, or less, have no name.
+    pub fn add_collections(&mut self, facts: &Facts, unnamed: i64) {
+        let Ok(came) = u64::try_from(unnamed) else {
+            if facts.collections > 0 {
+                // The cell made new garbage as well, about as much as the one before.
+                let went = unnamed.unsigned_abs().saturating_add(self.came);
+                self.collected = self.collected.max(went);
+            }
+            return;
+        };
+        self.came = came;
+    }
+
+    /// The most that went at a time when the collector had run by itself.
+    pub fn collected(&self) -> u64 {
+        self.collected
     }
 
     /// The number of cells in which `holder` grew.

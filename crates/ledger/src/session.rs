@@ -120,8 +120,13 @@ impl Session {
             && host.delta.is_none_or(|delta| {
                 delta.saturating_neg() < i64::try_from(tier0.let_go / 2).unwrap_or(i64::MAX)
             });
+        let mut open = self.open.values().map(|one| one.finding.cause);
+        // A new exception takes the place of the last one, of which something may have been told.
         let raised = tier0.raised
-            && (host.delta.is_none() || moved(host.delta, RAISED_NOTABLE) || rose >= limit);
+            && (host.delta.is_none()
+                || moved(host.delta, RAISED_NOTABLE)
+                || rose >= limit
+                || open.any(|cause| cause == Cause::TracebackRefs));
         moved(host.delta, limit)
             || moved(host.swap, limit)
             || host
@@ -155,6 +160,10 @@ impl Session {
         if let Some(facts) = &tier1 {
             self.on_gpus.remember(facts);
             self.growths.add(facts, split.unnamed);
+            // What the cell collects itself says nothing about what goes without it.
+            if !end.source.contains("collect") {
+                self.growths.add_collections(facts, split.unnamed);
+            }
         }
         self.remember(&reading.host, &split, tier1.as_ref());
         let hash = source_hash(end.source);

@@ -1,5 +1,6 @@
 """Cells: run, interrupted, answered."""
 
+import gc
 import logging
 import sys
 import time
@@ -247,7 +248,7 @@ class Cells:
     def look_if_wanted(self, stop):
         """Looks for what nothing leads to if the front wants to know; the wish stays if `stop` answers with true before the end."""
         if self._look_wanted and self.facts is not None:
-            rows = self._guarded(unseen, self.facts.leftovers, stop)
+            rows = self._guarded(unseen, self.facts.leftovers, stop, gc.isenabled())
             if rows is not None:
                 self._look_wanted = False
                 self.channel.send({"op": "late"}, dumps({"holders": rows, "complete": True}))

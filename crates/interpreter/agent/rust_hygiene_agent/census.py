@@ -4,19 +4,22 @@ First the registries, since a name often reaches one entry of theirs; then what 
 numbers are kept between two cells.
 """
 
+import gc
 from types import TracebackType
 
 from . import registries
 from .clock import now
 from .gates import Gates
+from .habits import Habits
 from .kinds import derives, type_name
-from .paths import locate
+from .paths import attributes, locate
 
 _SHARE = 0.4  # of the time left, for what is registered
 _LARGE = 1 << 20  # bytes; smaller ones are not located
 _SEARCH_S = 0.02
 _ITEMS = 1_000
 _ALWAYS = ("children", "traces", "autograd")  # however few bytes of theirs are here
+_STREAMS = ("generator", "async_generator")
 _CONTAINERS = ("list", "tuple", "set", "frozenset", "deque", "dict")
 
 
@@ -27,24 +30,31 @@ class Census:
         """Nothing is counted yet."""
         self.gates = Gates()
         self._shell = shell
+        self._streams = {}  # name -> (ids of a generator and of what it refers to, whether it is in use)
 
     def registered(self, walker, namespace):
         """What is registered somewhere. Objects that the user has a name for stay with the name."""
         rows = []
         self.gates.clear()
         named = {id(value) for value in list(namespace.values())}
+        habits = Habits(namespace)
         for found in registries.everything(self._shell):
             entries = {id(root) for root in found.roots}
-            # A widget that has a name is the name's; a handler is the logger's even if the last one still has a name.
-            kept_out = named - walker.seen if found.of == "widgets" else named - entries - walker.seen
+            # A widget that has a name is the name's, and so is what a thread works with; a handler is the logger's even if the last one
+            # still has a name.
+            of_names = found.of in ("widgets", "thread")
+            kept_out = named - walker.seen if of_names else named - entries - walker.seen
             walker.seen |= kept_out
             at = now()
             walker.on_gpu = {}
-            size, reached = walker.within(at + (walker.deadline - at) * _SHARE, found.roots)
+            until = at + (walker.deadline - at) * _SHARE
+            bounded = walker.within(until, _bounded(found, habits))[0]
+            size, reached = walker.within(until, found.roots)
             walker.seen -= kept_out
             whole = reached == len(found.roots)
             if reached and not whole:  # those that were not reached are taken to be like the others
                 size = size * len(found.roots) // reached
+            size += bounded
             row = _row(found.kind, found.name, found.of, size, found.count, found.detail, at_least=not whole)
             if size >= _LARGE:
                 row["names"] = _names_of(found.roots, namespace) if found.kind == "suspended" else []
@@ -52,6 +62,7 @@ class Census:
                 failed = self.gates.accounts.get(("exceptions", "traceback", ""))
                 if failed is not None and failed.bytes > size / 2:
                     row["detail"] = row["detail"] or "exceptions"
+                row["shape"] = "bounded" if bounded > size / 2 else ""
             self.gates.clear()
             rows.append({**row, "gpu": walker.on_gpu})
         library, alive = registries.children()
@@ -60,8 +71,8 @@ class Census:
         self.gates.clear()
         return rows
 
-    def behind_gates(self, namespace, names, deadline):
-        """What was met within the user's `names`."""
+    def behind_gates(self, namespace, names, fresh, deadline):
+        """What was met within the user's `names`, of which the cell has bound `fresh`."""
         rows = []
         accounts = list(self.gates.accounts.items())
         views = [(("view", "view", root), account) for root, account in self.gates.views().items()]
@@ -83,6 +94,8 @@ class Census:
                     if kind == "exceptions" and _is_chained(place.value, account.sample):
                         row["type"] = "chained"
                     row["direct"] = place.value is account.sample or _stands_for(place.value, kind)
+                    if account.of in _STREAMS and account.count == 1 and namespace.get(root) is account.sample:
+                        row["shape"] = "in use" if self._is_in_use(root, account.sample, root in fresh) else ""
                 if kind == "cache" and row["direct"]:  # a decorated function is not called as it was defined
                     row["name"] = row["path"]
                 elif kind != "cache":
@@ -91,6 +104,21 @@ class Census:
             rows.append(row)
         self.gates.clear()
         return rows
+
+    def _is_in_use(self, name, stream, fresh):
+        """Whether a generator was asked for an item by another cell than the one that made it."""
+        state = id(stream), *map(id, gc.get_referents(stream))
+        before, in_use = self._streams.get(name, (None, False))
+        if fresh:
+            in_use = False
+        elif before is None:  # what it holds now came after the cell that made it
+            in_use = True
+        else:
+            in_use = in_use or (before[0] == state[0] and before != state)
+        if len(self._streams) >= _ITEMS:
+            self._streams.clear()
+        self._streams[name] = state, in_use
+        return in_use
 
 
 def _size(account):
@@ -114,6 +142,14 @@ def _names_of(things, namespace):
         ):
             found.append(name)
     return found
+
+
+def _bounded(found, habits):
+    """What a single thing that is registered keeps to a bound, such as the last records of a handler."""
+    if found.kind != "registry" or len(found.roots) != 1:
+        return []
+    (root,) = found.roots
+    return [part for name, part in attributes(root) if habits.is_bounded("", root, (f".{name}", part))]
 
 
 _of_error = {

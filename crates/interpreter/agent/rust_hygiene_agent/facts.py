@@ -56,6 +56,7 @@ class Facts:
         self._frozen = 0  # objects in the permanent generation that are not the user's
         self._parts = None  # containers within objects
         self._modules = 0  # how many were loaded before the cell
+        self._collections = 0  # of all garbage, at the last walk
         self._new = self._dropped = self._changed = ()
 
     def baseline(self):
@@ -66,13 +67,16 @@ class Facts:
         self._error = _error_id()
         self._exits = atexit._ncallbacks()
 
-    def leftovers(self, stop):
-        """Rows of what nothing leads to; None if `stop` answered with true before the end."""
+    def leftovers(self, stop, collecting=True):
+        """Rows of what nothing leads to; None if `stop` answered with true before the end.
+
+        `collecting`: whether the collector is on, but for the time of this look.
+        """
         if self._leftovers is None:
             from .leftovers import Leftovers
 
             self._leftovers = Leftovers(self._shell, self._exits, self._frozen)
-        return self._leftovers.look(stop)
+        return self._leftovers.look(stop, collecting)
 
     def settle(self):
         """What can be read only now, when all of the kernel's own is loaded: the allocators before the first cell."""
@@ -157,6 +161,8 @@ class Facts:
             if collecting:
                 gc.enable()
         facts["imported"] = self._imported()
+        collections = gc.get_stats()[-1]["collections"]
+        facts["collections"], self._collections = collections - self._collections, collections
         facts["allocators"] = self._allocators.look(PageMap(budget_s * _FOR_ALL))
         facts["took_s"] = round(perf_counter() - start, 6)
         return facts
@@ -247,7 +253,7 @@ class Facts:
             del self._sizes[name]
             self._on_gpu.pop(name, None)
         census.gates.root = ""
-        found += census.behind_gates(namespace, names, deadline)
+        found += census.behind_gates(namespace, names, self._new | self._changed, deadline)
         found += self._segments()
         # From here on the walker meets only what no name of the user's reaches.
         sampled = walker.sampled
@@ -320,15 +326,13 @@ class Facts:
             change = "grown" if size >= before else "shrunk"
         grew = size - before >= _GREW
         parts = self._grown_parts(name, value, size) if grew else []
-        part = parts[0] if len(parts) == 1 else None
+        part = _part_that_grew(parts)
         if abs(size - before) < NOISE and gpu == gpu_before:
             return None
         row = _row(name, *_describe(value), size, before, change, at_least, gpu, gpu_before)
         if part is not None:
-            from .own_modules import holds_callables
-
-            row["part"], row["part_type"] = part[0], type(part[1]).__name__
-            row["callables"] = holds_callables(part[1])
+            row["part"], row["part_type"] = part[0], type(part[1]).__name__ if len(parts) == 1 else "registry"
+            row["callables"] = _holds_callables(part)
         if grew and all(habits.is_bounded(name, value, one) for one in parts or [None]):
             row["bounded"] = True
         return row
@@ -412,6 +416,22 @@ class Facts:
         return name in self._given or (
             name[:1] == "_" and (name[1:].lstrip("_i").isdecimal() or not name.strip("_i"))
         )
+
+
+def _part_that_grew(parts):
+    """The only part of an object that grew, or that of several which holds callbacks: the others are a registry's own lists of them.
+
+    Such a part cannot just be emptied.
+    """
+    if len(parts) > 1:
+        parts = [one for one in parts if _holds_callables(one)]
+    return parts[0] if len(parts) == 1 else None
+
+
+def _holds_callables(part):
+    from .own_modules import holds_callables
+
+    return holds_callables(part[1])
 
 
 def _size(walker, value, memo, gates):

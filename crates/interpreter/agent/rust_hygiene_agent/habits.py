@@ -31,7 +31,24 @@ def evicts(function, name=None):
     if code is None:
         return False
     steps = code.co_code[::2]  # each instruction is a word
-    return _DELETE in steps or _pops(code, name) or _cuts(code, steps, name)
+    return (_DELETE in steps and not _replaces(code, steps)) or _pops(code, name) or _cuts(code, steps, name)
+
+
+def _replaces(code, steps):
+    """Whether all that it deletes are items by a key that it was given, and it stores items as well: no bound, but a new value for a key."""
+    if _STORE not in steps or len(code.co_code) > _LONGEST:
+        return False
+    import dis
+
+    given = code.co_varnames[: code.co_argcount]
+    before = None
+    for step in dis.get_instructions(code):
+        if step.opcode == _DELETE:
+            keys = before.argval if type(before.argval) is tuple else (before.argval,)
+            if not before.opname.startswith("LOAD_FAST") or keys[-1] not in given:
+                return False
+        before = step
+    return True
 
 
 def _pops(code, name):

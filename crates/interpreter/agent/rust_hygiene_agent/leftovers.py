@@ -48,10 +48,12 @@ class Leftovers:
         self._shell = shell
         self._exits = exits
         self._frozen = frozen
+        self._collecting = True
 
-    def look(self, stop, seconds=5.0):
+    def look(self, stop, collecting=True, seconds=5.0):
         """Rows as of holders; None if `stop` answered with true before the end, or after so many seconds of this thread's time."""
         deadline = begin() + seconds
+        self._collecting = collecting
         try:
             return self._look(lambda: stop() or now() > deadline)
         except Interrupted:
@@ -93,7 +95,8 @@ class Leftovers:
         callables = [one for one in held if _is_users_callable(one)]
         lists += dead, living, held, pinned, callables
         if dead:
-            rows.append(_cycles(dead, seen, heap, stop))
+            row = _cycles(dead, seen, heap, stop)
+            rows.append({**row, "detail": "" if self._collecting else "disabled"})
         added = atexit._ncallbacks() - self._exits  # it does not say which they are
         if (pinned or callables) and added > 0:
             rows.append(_at_exit(pinned, callables, seen, added, stop))

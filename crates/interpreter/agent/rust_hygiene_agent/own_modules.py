@@ -1,5 +1,6 @@
 """Modules of the user's own: containers that they keep under a name of theirs, and the namespaces that `%run` leaves behind."""
 
+import gc
 import os
 import sys
 from collections import OrderedDict, defaultdict, deque
@@ -7,12 +8,14 @@ from functools import _lru_cache_wrapper, partial
 from itertools import islice
 from types import FunctionType, MethodType, ModuleType
 
-from .kinds import derives, module_globals
+from .kinds import derives, module_globals, mro_of
 
 _CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
 _LIBRARIES = ("/site-packages/", "/dist-packages/")
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 _FEW = 20
+_AROUND = 3  # references of an object that is there for one function
+_class_dict = type.__dict__["__dict__"].__get__
 _LEAST = 3  # items; what is shorter is no cache
 
 
@@ -35,14 +38,28 @@ def length(container):
 
 
 def holds_callables(container):
-    """Whether the first thing that it holds is a function or a method, as in a list of callbacks, or a container of such things."""
+    """Whether the first thing that it holds is a function or a method, as in a list of callbacks, or a container of such things.
+
+    Libraries also put an object of theirs around each, by which it is called.
+    """
     for _ in range(2):
         items = container.values() if derives(type(container), dict) else container
         first = next(iter(list(islice(items, 1))), None)
         if id(type(first)) not in _CONTAINERS:
-            return any(type(first) is kind for kind in (FunctionType, MethodType, partial))
+            return _is_function(first) or _is_around_function(first)
         container = first
     return False
+
+
+def _is_function(value):
+    return any(type(value) is kind for kind in (FunctionType, MethodType, partial))
+
+
+def _is_around_function(value):
+    if derives(type(value), type) or not any("__call__" in _class_dict(base) for base in mro_of(type(value))):
+        return False
+    parts = gc.get_referents(value)
+    return len(parts) <= _AROUND and any(map(_is_function, parts))
 
 
 def cached():

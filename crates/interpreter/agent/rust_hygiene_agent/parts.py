@@ -11,7 +11,7 @@ _CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, dequ
 _LEAST = 1 << 20  # bytes of a variable that is worth the look
 _REMEMBERED = 200
 _DEEPEST, _MOST, _ITEMS = 5, 300, 64
-_SECONDS = 0.004  # for one variable
+_SECONDS = 0.008  # for one variable
 
 
 class Parts:

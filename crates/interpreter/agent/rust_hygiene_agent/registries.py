@@ -12,6 +12,7 @@ from . import own_modules
 from .kinds import attribute, derives, is_function_of_notebook, module_of, type_name
 from .paths import attributes
 
+_MANY_LOGGERS = 4
 _LONG_SOURCE = 1 << 16  # characters of a cell
 _UIDS = "object_name_uids"
 _cache_info = functools._lru_cache_wrapper.cache_info
@@ -59,11 +60,23 @@ def _loggers():
 
 
 def handlers():
-    """Handlers of loggers, each logger on its own."""
+    """Handlers of loggers, each logger on its own; many loggers with one handler of the same class each are told of together."""
+    alike = {}
     for name, logger in _loggers():
         held = _plain(logger, "handlers")
-        if type(held) is list and held:
-            yield Registered("registry", name, "handlers", list(held))
+        if type(held) is not list or not held:
+            continue
+        found = Registered("registry", name, "handlers", list(held))
+        if len(held) == 1:
+            alike.setdefault(id(type(held[0])), []).append(found)
+        else:
+            yield found
+    for group in alike.values():
+        if len(group) < _MANY_LOGGERS:
+            yield from group
+        else:
+            roots = [root for found in group for root in found.roots]
+            yield Registered("registry", "logging", "loggers", roots, detail=type_name(type(roots[0])))
 
 
 def filters():
@@ -116,10 +129,21 @@ def hooks():
     lists = [("gc.callbacks", called if type(called) is list else [])]
     for module, name in (("sys", "excepthook"), ("sys", "unraisablehook"), ("threading", "excepthook")):
         lists.append((f"{module}.{name}", [attribute(module, name)]))
+    lists += _signals()
     for name, functions in lists:
         theirs = [function for function in functions if _is_notebooks(function)]
         if theirs:
             yield Registered("registry", name, "hooks", theirs)
+
+
+def _signals():
+    """(how it is told, [handler]) of the signals whose handler is a function of Python's."""
+    ask, names = attribute("_signal", "getsignal"), attribute("signal", "Signals")
+    members = _of_class(names, "_value2member_map_") if names is not None else None
+    for number, member in list(members.items()) if type(members) is dict and ask is not None else ():
+        handler = ask(number)
+        if type(handler) is not int and handler is not None:
+            yield f"signal.{member._name_}", [handler]
 
 
 def _is_notebooks(function):

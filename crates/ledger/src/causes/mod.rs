@@ -323,6 +323,16 @@ pub(crate) mod testing {
             self
         }
 
+        /// So many bytes more had no name after a cell in which the collector ran.
+        pub fn collected(mut self, collections: u64, unnamed: i64) -> Self {
+            let facts = Facts {
+                collections,
+                ..Facts::default()
+            };
+            self.growths.add_collections(&facts, unnamed);
+            self
+        }
+
         pub fn children(mut self, count: u64, pss: u64, delta: i64) -> Self {
             self.host.children = Some(meter::Children {
                 count,

@@ -1,11 +1,12 @@
 //! `registry_callback`: a process-wide list of handlers, callbacks or widgets that only grows.
 //!
-//! **When it fires.** What one registry reaches and no name of the notebook's does holds 10 MiB or more.
+//! **When it fires.** What one registry reaches and no name of the notebook's does holds 10 MiB or more, and it is not a
+//! single thing that keeps to a bound, such as a handler with a `deque(maxlen=…)`.
 //!
 //! **Why it matters.** Each run of a cell that registers something adds one more, and the library keeps it until the kernel ends.
 //!
-//! **How it is detected.** Handlers and filters of loggers, open widgets, `weakref.finalize`, IPython's events, `gc.callbacks` and
-//! `sys.excepthook` are sized.
+//! **How it is detected.** Handlers and filters of loggers, open widgets, `weakref.finalize`, IPython's events, `gc.callbacks`,
+//! `sys.excepthook` and the handlers of signals are sized.
 //!
 //! **Example.** `log.addHandler(MemoryHandler(…))` in a cell that is run again
 //!
@@ -27,7 +28,8 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         evidence,
         Cause::RegistryCallback,
         HolderKind::Registry,
-        |holder| Some(told(holder)),
+        // What one thing keeps to a bound grows no further.
+        |holder| (holder.shape != "bounded").then(|| told(holder)),
     );
     let of_exceptions = |name: &str| {
         let held = evidence.facts.iter().flat_map(|facts| &facts.holders);
@@ -76,6 +78,19 @@ fn told(holder: &Holder) -> Told {
                 ),
             )
         }
+        "loggers" => (
+            format!(
+                "{count} loggers of logging have a handler of their own (`{}`) and hold {held}: logging keeps every logger that was \
+                 ever asked for by a name. Use one logger, or remove its handler when the work is done.",
+                holder.detail
+            ),
+            format!(
+                "import logging; [(_l.removeHandler(_h), _h.close(), [_v.clear() for _v in vars(_h).values() if type(_v) is list]) \
+                 for _l in list(logging.Logger.manager.loggerDict.values()) for _h in list(getattr(_l, \"handlers\", ())) if \
+                 type(_h).__name__ == {:?}].clear()",
+                holder.detail
+            ),
+        ),
         "filters" => {
             let logger = logger(&holder.detail);
             (
@@ -140,6 +155,9 @@ fn logger(name: &str) -> String {
 /// The line that takes the notebook's own callables away from where the interpreter calls them.
 fn hooks(name: &str) -> String {
     let (module, attribute) = name.split_once('.').unwrap_or((name, ""));
+    if module == "signal" {
+        return format!("import signal; [signal.signal({name}, signal.SIG_DFL)].clear()");
+    }
     if attribute.ends_with("hook") {
         return format!("import {module}; {name} = {module}.__{attribute}__");
     }
@@ -155,7 +173,7 @@ fn hooks(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Case, MIB, finding, holder};
+    use super::super::testing::{Case, MIB, finding, holder, is_gone};
     use super::*;
 
     #[test]
@@ -173,6 +191,13 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_to_a_bound_is_none() {
+        let mut held = holder(HolderKind::Registry, "root", &[], 40 * MIB);
+        (held.type_name, held.shape) = ("handlers".into(), "bounded".into());
+        assert!(is_gone(Case::of(vec![held]).judge(detect)));
+    }
+
+    #[test]
     fn each_registry_has_its_own_way_out() {
         for (of, name, part) in [
             (
@@ -187,9 +212,15 @@ mod tests {
                 "my.log",
                 "logging.getLogger(\"my.log\").removeHandler",
             ),
+            ("loggers", "logging", "if type(_h).__name__ == \"logging\""),
             ("finalize", "weakref.finalize", "detach"),
             ("events", "post_run_cell", "unregister(\"post_run_cell\""),
             ("hooks", "gc.callbacks", "gc.callbacks[:] = [_f"),
+            (
+                "hooks",
+                "signal.SIGUSR1",
+                "[signal.signal(signal.SIGUSR1, signal.SIG_DFL)].clear()",
+            ),
             (
                 "hooks",
                 "sys.excepthook",

@@ -1,6 +1,7 @@
 //! `suspended_execution`: a thread, task, queued job or generator that waits keeps its local variables.
 //!
-//! **When it fires.** What such a thing reaches and nothing else does holds 10 MiB or more.
+//! **When it fires.** What such a thing reaches and nothing else does holds 10 MiB or more. Not a generator that later cells ask for
+//! more.
 //!
 //! **Why it matters.** Local variables live until the function ends, and one that waits for ever never does.
 //!
@@ -28,7 +29,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         evidence,
         Cause::SuspendedExecution,
         HolderKind::Suspended,
-        |holder| Some(told(holder)),
+        |holder| (holder.shape != "in use").then(|| told(holder)),
     )
 }
 

@@ -81,6 +81,7 @@ const REGISTRIES: [&str; 7] = [
     "notifier",
 ];
 const LEAKS: &str = "%hygiene leaks";
+const DISCONNECT: &str = "# remove() or disconnect what each run registers: keep what registering returned, or register once";
 const MOST_IN_HINT: usize = 8;
 
 /// Growth over all runs that the allocators know and no name leads to, if the runs of the cell grow without any other explanation.
@@ -324,15 +325,22 @@ fn explained(
         )
     };
     let of_callables = last.is_some_and(|growth| growth.callables);
-    let (cause, message) = if !copies && (is_registry(owner) || of_callables) {
+    let (cause, message, hint) = if !copies && (is_registry(owner) || of_callables) {
         let message = format!(
             "The callbacks in `{owner}` grew by {each} in each of the last {runs} runs of this cell and hold {}: each run registers one \
              more hook. Register once, or remove() what was registered.",
             human(bytes)
         );
-        (Cause::RegistryCallback, message)
+        // A registry has other lists of what is in this one.
+        let is_whole = hint != LEAKS && last.is_none_or(|growth| growth.type_name != "registry");
+        let hint = if is_whole {
+            hint
+        } else {
+            DISCONNECT.to_owned()
+        };
+        (Cause::RegistryCallback, message, hint)
     } else {
-        (Cause::UserGrowth, message)
+        (Cause::UserGrowth, message, hint)
     };
     Finding {
         id: cause.id(&grown.name),

@@ -356,3 +356,20 @@ fn growth_without_explanation_waits_for_the_look_and_yields_to_what_it_finds() {
     let causes: Vec<Cause> = session.findings().iter().map(|one| one.cause).collect();
     assert_eq!(causes, [Cause::RefCycle]);
 }
+
+#[test]
+fn a_new_exception_after_one_of_which_something_was_told_is_looked_at() {
+    let raised = Facts {
+        raised: true,
+        ..Facts::default()
+    };
+    let mut session = Session::new(Thresholds::default());
+    assert!(!session.is_notable(&reading(0), &raised));
+    let kept = holder(HolderKind::Traceback, "sys.last_traceback", &[], 32 * MIB);
+    session.close_cell(cell("fit()", 32 * M, Some(holders(vec![kept]))));
+    assert_eq!(session.findings()[0].cause, Cause::TracebackRefs);
+    assert!(session.is_notable(&reading(0), &raised));
+    assert!(!session.is_notable(&reading(0), &Facts::default()));
+    session.close_cell(cell("typo", 0, Some(holders(vec![]))));
+    assert!(session.findings().is_empty());
+}

@@ -314,6 +314,23 @@ fn a_part_that_keeps_functions_is_where_they_are_registered() {
 }
 
 #[test]
+fn a_part_of_a_registry_is_not_emptied() {
+    for alone in [true, false] {
+        let part = |_| {
+            let mut one = run(10 * M, &[("canvas", "registry", 10 * M, false)]);
+            one.grown[0].part = "canvas.callbacks".into();
+            (one.grown[0].callables, one.grown[0].alone) = (true, alone);
+            one
+        };
+        let found = finding(judge(detect, None, (0..7).map(part).collect()));
+        assert_eq!(
+            (found.cause, found.hint.as_str()),
+            (Cause::RegistryCallback, DISCONNECT)
+        );
+    }
+}
+
+#[test]
 fn what_the_cell_itself_cuts_back_has_a_bound() {
     for (source, grows) in [
         ("preds.append(x)", true),
