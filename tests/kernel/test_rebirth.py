@@ -222,6 +222,14 @@ def test_an_import_that_fails_in_the_fresh_interpreter_changes_nothing(own):
     assert kernel.evaluate("(x, mod.__name__)") == (5, "mod")
 
 
+def test_what_is_imported_again_finds_itself_in_a_notebook(own):
+    kernel = own
+    Path(kernel.home.name, "asks.py").write_text("shell = type(get_ipython()).__name__")
+    kernel.execute_ok("import asks\nshell = asks.shell")
+    kernel.execute_ok("%hygiene rebirth")
+    assert kernel.evaluate("asks.shell == shell")
+
+
 def test_a_fresh_interpreter_that_dies_changes_nothing(own):
     kernel = own
     Path(kernel.home.name, "deadly.py").write_text("import os\nif os.path.exists('broken'): os._exit(3)\n")

@@ -175,25 +175,28 @@ def restore(shell, given):
     for name in set(os.environ) - set(given["environ"]):
         del os.environ[name]
     os.environ.update(given["environ"])
-    for statement in given["imports"]:
+    with shell.builtin_trap:  # libraries ask for `get_ipython`, to know whether they are in a notebook
+        _import(shell, given["imports"])
+        with at_most(given["room"]) if "room" in given else contextlib.nullcontext():
+            values = load(*(f"/proc/{given['pid']}/fd/{fd}" for fd in given["fds"]))
+    builtins = shell.user_ns.get("__builtins__")
+    shell.user_ns.update(values)
+    if builtins is not None:
+        shell.user_ns["__builtins__"] = builtins
+    if given["lent"]:
+        lent.update(named(shell.user_ns))
+        copy_end.begin(is_fork=False)
+
+
+def _import(shell, statements):
+    for statement in statements:
         try:
             exec(compile(statement, "<rebirth>", "exec"), shell.user_ns)
         except Exception as error:
             raise Cannot(f"`{statement}` fails in a fresh interpreter: {error}") from error
         if statement.startswith("from __future__"):
             compile_flags(shell, statement)
-    _replayed[:] = given["imports"]
-    builtins = shell.user_ns.get("__builtins__")
-    try:
-        with at_most(given["room"]) if "room" in given else contextlib.nullcontext():
-            values = load(*(f"/proc/{given['pid']}/fd/{fd}" for fd in given["fds"]))
-        shell.user_ns.update(values)
-    finally:
-        if builtins is not None:
-            shell.user_ns["__builtins__"] = builtins
-    if given["lent"]:
-        lent.update(named(shell.user_ns))
-        copy_end.begin(is_fork=False)
+    _replayed[:] = statements
 
 
 def compile_flags(shell, statement):
