@@ -159,27 +159,6 @@ def test_the_list_in_a_closure_is_the_part_that_grew(shell):
     assert (row["part"], row["part_type"]) == ("v.__closure__[0].cell_contents", "list")
 
 
-SIGNALS = """
-class Slot:
-    __slots__ = ('function',)
-    def __init__(self, function): self.function = function
-    def __call__(self): return self.function()
-class Signals:
-    def __init__(self): self.slots, self.numbers = {}, []
-    def connect(self, data):
-        self.slots[len(self.slots)] = Slot(lambda: data); self.numbers.append(len(data))
-v = Signals(); v.connect(b'')
-"""
-
-
-def test_of_the_parts_that_grew_the_one_with_callbacks_is_told(shell):
-    shell.run(SIGNALS)
-    shell.explain()
-    grown(shell, "v", "v.connect(b'x' * 1_500_000)")
-    row = grown(shell, "v", "v.connect(b'x' * 1_700_000)")
-    assert (row["part"], row["part_type"], row["callables"]) == ("v.slots", "registry", True)
-
-
 ALONE = {
     "an array": (True, "import numpy as np; v = np.ones(1)", "v = np.append(v, np.ones(300_000))"),
     "an object": (True, "class C: pass\nv = C(); v.kept = b''", "v.kept += b'x' * 2_000_000"),

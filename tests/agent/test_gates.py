@@ -245,9 +245,14 @@ class Keep(logging.Handler):
     def __init__(self): super().__init__(); self.lines = collections.deque([b'x' * 3_000_000 for _ in range(3)], maxlen=3)
 logging.getLogger('a.b').addHandler(Keep())
 """
-CUT = LAST_RECORDS.replace("    def __init__", "    def emit(self, one): self.lines.append(one); self.lines.pop(0)\n    def __init__").replace(
-    "collections.deque(", "list("
-).replace(", maxlen=3)", ")")
+CUT = (
+    LAST_RECORDS.replace(
+        "    def __init__",
+        "    def emit(self, one): self.lines.append(one); self.lines.pop(0)\n    def __init__",
+    )
+    .replace("collections.deque(", "list(")
+    .replace(", maxlen=3)", ")")
+)
 TASK = """
 import asyncio
 async def wait(e):
@@ -339,6 +344,28 @@ def test_a_task_is_told_with_the_names_that_hold_it(shell):
     shell.run(TASK.replace("; del t", "; ts = [t]; del t; other = [loop]"))
     (row,) = rows(shell, "suspended")
     assert row["names"] == ["ts"]
+
+
+SIGNALS = """
+class Slot:
+    __slots__ = ('function',)
+    def __init__(self, function): self.function = function
+    def __call__(self): return self.function()
+class Signals:
+    def __init__(self): self.slots, self.numbers = {}, []
+    def connect(self, data):
+        self.slots[len(self.slots)] = Slot(lambda: data); self.numbers.append(len(data))
+v = Signals(); v.connect(b'')
+"""
+
+
+def test_of_the_parts_that_grew_the_one_with_callbacks_is_told(shell):
+    shell.run(SIGNALS)
+    shell.explain()
+    for size in (1_500_000, 1_600_000, 1_700_000):
+        shell.run(f"v.connect(b'x' * {size})")
+        (row,) = [row for row in shell.explain()["variables"] if row["name"] == "v"]
+    assert (row["part"], row["part_type"], row["callables"]) == ("v.slots", "registry", True)
 
 
 def test_long_sources_in_the_history_are_sized(shell):

@@ -94,8 +94,14 @@ class Census:
                     if kind == "exceptions" and _is_chained(place.value, account.sample):
                         row["type"] = "chained"
                     row["direct"] = place.value is account.sample or _stands_for(place.value, kind)
-                    if account.of in _STREAMS and account.count == 1 and namespace.get(root) is account.sample:
-                        row["shape"] = "in use" if self._is_in_use(root, account.sample, root in fresh) else ""
+                    if (
+                        account.of in _STREAMS
+                        and account.count == 1
+                        and namespace.get(root) is account.sample
+                    ):
+                        row["shape"] = (
+                            "in use" if self._is_in_use(root, account.sample, root in fresh) else ""
+                        )
                 if kind == "cache" and row["direct"]:  # a decorated function is not called as it was defined
                     row["name"] = row["path"]
                 elif kind != "cache":
