@@ -132,7 +132,8 @@ PROBES = {
         ),
     ),
     "warnings": (
-        "warnings.warn('once')\nwarnings.simplefilter('error', ResourceWarning)",
+        # The completer brings a filter of its own, and is loaded in an idle moment, or here.
+        "import IPython.core.completer\nwarnings.warn('once')\nwarnings.simplefilter('error', ResourceWarning)",
         "len(warnings.filters), warnings.filters[0], sorted(map(str, globals().get('__warningregistry__', {})))",
     ),
     "random numbers": (
