@@ -147,6 +147,9 @@ fn judge(evidence: &Evidence) -> Verdict {
     let enough = streak >= limits.growth_runs
         && laplace(runs.len(), frees) >= CHANCE
         && slope >= limits.growth_per_run as f64;
+    if !enough && let Some(finding) = steady_beside_noise(evidence, &runs) {
+        return Verdict::Holds(vec![finding]);
+    }
     let recent = &runs[runs.len() - streak..];
     let growth = recent
         .iter()
@@ -168,9 +171,11 @@ fn judge(evidence: &Evidence) -> Verdict {
         return Verdict::Gone; // it has a bound that is not reached yet
     }
     if !enough {
-        let steady = grown
-            .filter(|_| frees == 0)
-            .and_then(|grown| steady(evidence, recent, &grown.name));
+        let steady = grown.filter(|_| frees == 0).and_then(|grown| {
+            steady(evidence, recent, &grown.name, |growth| {
+                is_data(&growth.type_name)
+            })
+        });
         return steady.map_or(Verdict::Gone, |finding| Verdict::Holds(vec![finding]));
     }
     let certain = runs.len() >= limits.certain_runs && frees == 0;
@@ -181,8 +186,34 @@ fn judge(evidence: &Evidence) -> Verdict {
     }
 }
 
+/// A variable that grew by about the same amount in every run, also where what the allocator took and gave back hides it in some.
+fn steady_beside_noise(evidence: &Evidence, runs: &[&Run]) -> Option<Finding> {
+    let sum = |part: fn(&Run) -> i64| {
+        runs.iter()
+            .fold(0i64, |sum, run| sum.saturating_add(part(run)))
+    };
+    let growth = sum(|run| run.delta.unwrap_or(0));
+    let grown = culprit(runs, growth)?;
+    let own = grown
+        .times
+        .iter()
+        .fold(0i64, |sum, growth| sum.saturating_add(growth.delta));
+    // In few runs noise may look like anything.
+    let is_early = runs.len() <= evidence.thresholds.growth_runs;
+    let is_elsewhere = growth < own / 2 || sum(|run| run.holders) >= growth / 2;
+    if is_early || is_elsewhere || trims(evidence.code.facts(), owner(&grown)) {
+        return None;
+    }
+    steady(evidence, runs, &grown.name, is_own)
+}
+
 /// A finding if `name` grew by about the same amount in the first run and in each of the `later` ones, which are all others.
-fn steady(evidence: &Evidence, later: &[&Run], name: &str) -> Option<Finding> {
+fn steady(
+    evidence: &Evidence,
+    later: &[&Run],
+    name: &str,
+    is_theirs: fn(&Growth) -> bool,
+) -> Option<Finding> {
     let limits = evidence.thresholds;
     let mut runs = vec![evidence.source.warm_up()?];
     runs.extend(later);
@@ -202,7 +233,7 @@ fn steady(evidence: &Evidence, later: &[&Run], name: &str) -> Option<Finding> {
     let part_was_unknown = first.part.is_empty() && !second.part.is_empty();
     let same = same && (first.type_name == second.type_name || part_was_unknown);
     let even = least >= to_signed(limits.growth_per_run) && most <= least.saturating_add(least / 2);
-    if runs.len() < limits.growth_runs || !same || !even || !is_data(&second.type_name) {
+    if runs.len() < limits.growth_runs || !same || !even || !is_theirs(second) {
         return None;
     }
     let each = amounts().map(|amount| amount as f64).sum::<f64>() / times.len() as f64;

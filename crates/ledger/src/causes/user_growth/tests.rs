@@ -1,4 +1,4 @@
-use super::super::testing::{Case, MIB, finding, judge};
+use super::super::testing::{Case, MIB, finding, is_gone, judge};
 use super::*;
 
 const M: i64 = MIB as i64;
@@ -101,6 +101,22 @@ fn three_runs_are_enough_for_a_list_that_grew_evenly_in_all_of_them() {
             "{what}"
         );
     }
+}
+
+#[test]
+fn a_variable_that_grows_evenly_is_found_through_the_noise_of_an_allocator() {
+    let noisy = |deltas: &[i64], own: i64| {
+        let runs = deltas
+            .iter()
+            .map(|delta| run(delta * M, &[("X", "ndarray", own * M, false)]))
+            .collect();
+        judge(detect, None, runs)
+    };
+    let found = finding(noisy(&[36, 42, 48, 0, 36, 18], 18));
+    assert_eq!(found.culprit.name, "X");
+    finding(noisy(&[36, 42, 48, 36, 0], 18));
+    assert!(is_gone(noisy(&[36, 10, 0, 0, -20], 18))); // memory did not grow by what the name did
+    assert!(is_gone(noisy(&[60, 80, 60, 0, 60], 18))); // or by far more
 }
 
 #[test]
