@@ -1,24 +1,60 @@
 //! Statistics of few, noisy runs.
 
+use crate::size::human;
+
+/// How much a value changes from one run to the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slope {
+    /// The estimate.
+    pub middle: f64,
+    /// The least that it may be.
+    pub low: f64,
+    /// The most.
+    pub high: f64,
+}
+
+/// The normal deviate of a two-sided interval of 95 %.
+const DEVIATE: f64 = 1.96;
+/// An interval that is narrower than this part of the estimate is not told.
+const TOLD: f64 = 0.1;
+
 /// The Theil–Sen slope of values at equal distances: the median of the slopes of all pairs. One run that is off by any
 /// amount does not move it far, unlike the mean. `None` for fewer than two values.
-pub fn theil_sen(values: &[f64]) -> Option<f64> {
+///
+/// The interval is that of 95 % by the ranks of the slopes (Sen 1968, with the variance of Kendall's statistic); of too few values for
+/// one it is all slopes.
+pub fn theil_sen(values: &[f64]) -> Option<Slope> {
     let mut slopes: Vec<f64> = Vec::with_capacity(values.len() * values.len() / 2);
     for (i, first) in values.iter().enumerate() {
         for (distance, later) in values[i + 1..].iter().enumerate() {
             slopes.push((later - first) / (distance as f64 + 1.0));
         }
     }
-    if slopes.is_empty() {
-        return None;
-    }
     slopes.sort_by(f64::total_cmp);
-    let middle = slopes.len() / 2;
-    Some(if slopes.len() % 2 == 1 {
-        slopes[middle]
+    let (&least, &most) = (slopes.first()?, slopes.last()?);
+    let (count, pairs) = (values.len() as f64, slopes.len());
+    let middle = slopes[pairs / 2].midpoint(slopes[(pairs - 1) / 2]);
+    let spread = DEVIATE * (count * (count - 1.0) * (2.0 * count + 5.0) / 18.0).sqrt();
+    let rank = ((pairs as f64 - spread) / 2.0).round();
+    let (low, high) = if rank >= 1.0 {
+        let rank = rank as usize;
+        (slopes[rank - 1], slopes[pairs - rank])
     } else {
-        (slopes[middle - 1] + slopes[middle]) / 2.0
-    })
+        (least, most)
+    };
+    Some(Slope { middle, low, high })
+}
+
+impl Slope {
+    /// `18.0 MiB`, or `18.0 MiB (between 12.0 MiB and 25.0 MiB)` where it is not the same each time.
+    pub fn words(&self) -> String {
+        let middle = human(self.middle as u64);
+        if self.high - self.low <= self.middle.abs() * TOLD {
+            return middle;
+        }
+        let (low, high) = (human(self.low as u64), human(self.high as u64));
+        format!("{middle} (between {low} and {high})")
+    }
 }
 
 /// The chance that the next run grows too, by Laplace's rule of succession, where `frees` of `runs` did not grow.
@@ -37,11 +73,38 @@ mod tests {
 
     #[test]
     fn the_slope_is_that_of_the_line_and_ignores_one_outlier() {
-        assert_eq!(theil_sen(&[]), None);
-        assert_eq!(theil_sen(&[5.0]), None);
-        assert_eq!(theil_sen(&[0.0, 3.0, 6.0, 9.0]), Some(3.0));
-        assert_eq!(theil_sen(&[0.0, 3.0, 600.0, 9.0, 12.0]), Some(3.0));
-        assert_eq!(theil_sen(&[7.0, 7.0, 7.0]), Some(0.0));
+        let middle = |values: &[f64]| theil_sen(values).map(|slope| slope.middle);
+        assert_eq!(middle(&[]), None);
+        assert_eq!(middle(&[5.0]), None);
+        assert_eq!(middle(&[0.0, 3.0, 6.0, 9.0]), Some(3.0));
+        assert_eq!(middle(&[0.0, 3.0, 600.0, 9.0, 12.0]), Some(3.0));
+        assert_eq!(middle(&[7.0, 7.0, 7.0]), Some(0.0));
+    }
+
+    #[test]
+    fn the_interval_is_of_the_ranks_or_of_all_slopes_where_they_are_few() {
+        let ends = |values: &[f64]| theil_sen(values).map(|slope| (slope.low, slope.high));
+        assert_eq!(ends(&[0.0, 2.0, 3.0]), Some((1.0, 2.0)));
+        assert_eq!(ends(&[0.0, 3.0, 6.0, 9.0]), Some((3.0, 3.0)));
+        // As `scipy.stats.theilslopes` says.
+        let values = [0, 5, 7, 18, 19, 31, 30, 44, 40, 60, 58, 66].map(f64::from);
+        let slope = theil_sen(&values).unwrap();
+        assert!((slope.middle - 6.05).abs() < 1e-9);
+        assert_eq!((slope.low, slope.high), (5.0, 6.875));
+    }
+
+    #[test]
+    fn an_interval_is_told_where_it_says_something() {
+        let slope = |low, high| {
+            Slope {
+                middle: 10e6,
+                low,
+                high,
+            }
+            .words()
+        };
+        assert_eq!(slope(10e6, 10e6), human(10_000_000));
+        assert!(slope(6e6, 14e6).contains(" (between "));
     }
 
     #[test]
