@@ -36,18 +36,18 @@ def connect(kernel, comm):
         def comm_open(self, stream, ident, msg):
             """A comm of the front end's begins; its errors are told by the logger that ipykernel tells them by."""
             said, name = logging.getLogger("ipykernel.comm"), msg["content"]["target_name"]
-            opened = BaseComm(comm_id=msg["content"]["comm_id"], primary=False, target_name=name)
-            self.register_comm(opened)
-            target = self.targets.get(name)
+            comm = BaseComm(comm_id=msg["content"]["comm_id"], primary=False, target_name=name)
+            self.register_comm(comm)
+            f = self.targets.get(name)
             try:
-                if target is not None:
-                    target(opened, msg)
+                if f is not None:
+                    f(comm, msg)
                     return
                 said.error("No such comm target registered: %s", name)
             except Exception:
                 said.error("Exception opening comm with target: %s", name, exc_info=True)
             try:
-                opened.close()
+                comm.close()
             except Exception:
                 said.error("Could not close the comm %s, which may not be open yet", name, exc_info=True)
 
