@@ -335,9 +335,11 @@ def test_one_interrupt_ends_an_error_whose_text_never_ends(kernel, awaits, text)
     cell = start_endless(kernel, text, awaits)
     kernel.interrupt_by_message()
     exchange = kernel.collect(cell)
-    assert (exchange.status, exchange.content["ename"]) == ("error", "KeyboardInterrupt")
-    assert "Endless" in exchange.content["evalue"]
-    assert [error.content["ename"] for error in exchange.of("error")] == ["KeyboardInterrupt"]
+    name, text = exchange.content["ename"], exchange.content["evalue"]
+    # The oldest IPython drops what its text raises, and shows the error without one.
+    assert (name, "Endless" in text) == ("KeyboardInterrupt", True) or name == "Endless", (name, text)
+    assert exchange.status == "error"
+    assert [error.content["ename"] for error in exchange.of("error")] == [name]
     assert_alive(kernel)
 
 
