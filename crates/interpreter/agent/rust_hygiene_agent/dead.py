@@ -10,6 +10,7 @@ from collections import Counter
 from itertools import islice
 
 from .cleaning import Refused
+from .kinds import referents
 
 _PIECE = 4096
 _MOST = 600_000  # objects; more would take longer than an idle moment, and much memory
@@ -41,7 +42,7 @@ class Objects:
         ids = set(map(id, objects))
         inner = Counter()
         for piece in self._pieces(objects):
-            inner.update(filter(ids.__contains__, map(id, gc.get_referents(*piece))))
+            inner.update(filter(ids.__contains__, map(id, referents(piece))))
         frontier = []
         probe = [object()]
         (ours,) = map(sys.getrefcount, probe)  # of an object that only a list like `objects` refers to
@@ -54,8 +55,8 @@ class Objects:
         while frontier:
             following = []
             for piece in self._pieces(frontier):
-                referents = gc.get_referents(*[obj for obj in piece if id(obj) != skipped])
-                fresh = [obj for obj in referents if id(obj) in ids and id(obj) not in alive]
+                known = referents([obj for obj in piece if id(obj) != skipped])
+                fresh = [obj for obj in known if id(obj) in ids and id(obj) not in alive]
                 alive.update(map(id, fresh))
                 following += fresh
             frontier = following

@@ -1,7 +1,10 @@
 """What a class or a module is, asked without running code of a metaclass or of a module that loads itself when touched."""
 
+import gc
 import sys
 from contextlib import nullcontext
+from itertools import compress, repeat
+from operator import is_
 from types import FunctionType, ModuleType
 
 mro_of = type.__dict__["__mro__"].__get__
@@ -39,6 +42,19 @@ def derives(kind, base):
 
 
 module_globals = ModuleType.__dict__["__dict__"].__get__
+
+
+def referents(objects):
+    """`gc.get_referents` of a list's objects, but of a module its namespace alone.
+
+    The state of a module in C may show objects that do not live: in Python 3.12 `_asyncio` shows the iterators that it keeps for later
+    use. To refer to one of them and let go of it frees it a second time, and the next who asks goes round for ever.
+    """
+    modules = list(compress(objects, map(is_, map(type, objects), repeat(ModuleType))))
+    if not modules:
+        return gc.get_referents(*objects)
+    others = [one for one in objects if type(one) is not ModuleType]
+    return [*gc.get_referents(*others), *map(module_globals, modules)]
 
 
 def attribute(module, name):

@@ -16,7 +16,7 @@ from operator import is_, not_
 
 from . import lodgers, registries
 from .clock import begin, now
-from .kinds import attribute, derives, is_function_of_notebook, type_name
+from .kinds import attribute, derives, is_function_of_notebook, referents, type_name
 from .running import locals_of
 
 _STEP = 2_000  # objects at a time: about a millisecond
@@ -156,7 +156,7 @@ def _containers(step):
 
 
 def _referents(step):
-    refs = gc.get_referents(*step)
+    refs = referents(step)
     array = attribute("numpy", "ndarray")
     if array is not None:
         for one in compress(step, map(is_, map(type, step), repeat(array))):

@@ -12,7 +12,7 @@ from itertools import compress
 from operator import not_
 
 from . import registries
-from .kinds import derives, is_function_of_notebook, module_globals, module_of, type_name
+from .kinds import derives, is_function_of_notebook, module_globals, module_of, referents, type_name
 
 _STEP = 20_000
 _MOST = 5_000  # things of the notebook's
@@ -170,7 +170,7 @@ def _way_down(module, names, things, above, passed, stop):
         level = [value]
         for _ in range(_DOWN):
             stop()
-            level = [one for one in gc.get_referents(*level) if gc.is_tracked(one) and id(one) not in passed]
+            level = [one for one in referents(level) if gc.is_tracked(one) and id(one) not in passed]
             passed.update(map(id, level))
             if any(id(one) in above for one in level):
                 return f"{module}.{key}", _shape(value, things)
