@@ -339,7 +339,7 @@ def test_one_interrupt_ends_an_error_whose_text_never_ends(kernel, awaits, text)
     is_old = int(kernel.evaluate("__import__('IPython').version_info[0]")) < 9
     name, text = exchange.content["ename"], exchange.content["evalue"]
     assert exchange.status == "error"
-    assert (name, "Endless" in text) == (("Endless", False) if is_old else ("KeyboardInterrupt", True))
+    assert name == ("Endless" if is_old else "KeyboardInterrupt") and "Endless" in text
     assert [error.content["ename"] for error in exchange.of("error")] == [name]
     assert_alive(kernel)
 
