@@ -26,10 +26,8 @@ COUNTED = ("children", "traces", "models", "autograd")  # but for these, whose n
 _WORTH_TELLING = 1 << 20  # bytes; where memory is short
 _GREW = 1 << 18  # bytes; who grew by so much is asked for the part that did
 NOISE = 64  # bytes; shared small integers change hands all the time
-_FOR_WALKS, _FOR_ALL = (
-    0.7,
-    0.9,
-)  # parts of the budget after which no walk, and no reading of page maps, goes on
+# Parts of the budget after which no walk, and no reading of page maps, goes on.
+_FOR_WALKS, _FOR_ALL = 0.7, 0.9
 _FIRST_LOOK_S = 0.02
 SLOW = 20_000  # objects; a name that cost more is looked at last while it has not changed
 
