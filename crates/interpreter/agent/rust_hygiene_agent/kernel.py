@@ -52,6 +52,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self._init_asking()
         self.thread = threading.main_thread()
         self.subshells = {}
+        self.ending = set()  # threads of deleted subshells
         self._raw_headers = {}
         self._backlog = []
         self._cell_task = None
@@ -175,6 +176,9 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
     def take(self, envelope, sections):
         """Does what one frame asks for."""
         operation = envelope["op"]
+        for thread in tuple(self.ending):
+            thread.join(1)
+            self.ending.discard(thread)
         if operation == "request":
             self.handle_frame(envelope, sections)
         elif operation == "explain":

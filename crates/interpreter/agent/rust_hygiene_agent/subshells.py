@@ -92,13 +92,18 @@ class Line(Frames):
         self.channel.lines.remove(self)
         return self.socket.detach()
 
-    def close(self):
-        """The subshell is gone, as soon as this thread is: the front sees the descriptor closed then."""
-        at_end_of_thread(self._let_go)
+    def close(self, ending):
+        """The subshell is gone, as soon as this thread is: the front sees the descriptor closed then. The thread stands in `ending`
+        from then on: it still has a step to do in C code.
+        """
+        thread = threading.current_thread()
 
-    def _let_go(self):
-        self.channel.lines.remove(self)
-        self.socket.close()
+        def let_go():
+            self.channel.lines.remove(self)
+            ending.add(thread)
+            self.socket.close()
+
+        at_end_of_thread(let_go)
 
 
 class Subshell(IPythonKernel):
@@ -145,7 +150,7 @@ class Subshell(IPythonKernel):
             if self.server.loop is not None:
                 self.server.loop.close()
             self._kernel.subshells.pop(self.subshell_id, None)
-            self.channel.close()
+            self.channel.close(self._kernel.ending)
 
     def readable(self):
         """Takes every frame that has come; at the end of the line, ends."""
