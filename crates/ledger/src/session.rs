@@ -6,7 +6,7 @@ use meter::Reading;
 
 use crate::account::Account;
 use crate::book::{Book, Past};
-use crate::causes::{ALL, Detector, Evidence, Scope, Verdict};
+use crate::causes::{ALL, Detector, Evidence, Scope, Verdict, is_at_work};
 use crate::code::{Code, remark};
 use crate::facts::{Allocator, Facts};
 use crate::gpu;
@@ -195,6 +195,8 @@ impl Session {
             growth: &self.growths,
             code: &code,
         };
+        self.open
+            .retain(|_, one| !is_at_work(&one.finding, &evidence));
         let mut findings = std::mem::take(&mut self.learnt);
         if end.status != Status::Aborted {
             for (number, detector) in ALL.iter().enumerate().filter(|(_, one)| !one.late) {

@@ -11,14 +11,15 @@
 //!
 //! **Fix.** `with Pool() as pool:`, `terminate()` and `join()`; joblib's workers by `get_reusable_executor().shutdown()`.
 //!
-//! **What it is confused with.** One process that is started to be kept, such as a server.
+//! **What it is confused with.** One process that is started to be kept, such as a server; a pool that later cells work with.
 //!
 //! **Step.** None: work may be queued.
 
 use super::kept::{Told, dropped, each, finding};
 use super::{Evidence, Verdict};
+use crate::code::{Fact, What};
 use crate::facts::{Holder, HolderKind};
-use crate::record::{Cause, CulpritKind};
+use crate::record::{Cause, CulpritKind, Finding, Status};
 use crate::size::human;
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
@@ -60,6 +61,19 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         step: (sort(owner) == "joblib").then_some("idle_workers"),
     };
     Verdict::Holds(vec![finding(Cause::ChildProcess, owner, bytes, told)])
+}
+
+/// Whether a cell works with the pool that an earlier cell made: then its workers are not left over. If they grow, it is said again.
+pub(crate) fn is_at_work(finding: &Finding, evidence: &Evidence) -> bool {
+    let name = &finding.culprit.name;
+    let facts = evidence.code.facts();
+    let uses = |fact: &Fact| matches!(&fact.what, What::Uses { name: used } if used == name);
+    let binds = |fact: &Fact| matches!(&fact.what, What::Binds { name: bound, .. } | What::Keeps { to: bound, .. } if bound == name);
+    finding.cause == Cause::ChildProcess
+        && finding.culprit.kind == CulpritKind::Variable
+        && evidence.cell.status == Status::Ok
+        && facts.iter().any(uses)
+        && !facts.iter().any(binds)
 }
 
 /// What the owner is: a class, or the library.

@@ -25,6 +25,8 @@ mod traceback_refs;
 mod user_growth;
 mod view_retention;
 
+pub(crate) use child_process::is_at_work;
+
 use crate::code::Code;
 use crate::facts::Facts;
 use crate::growths::Growths;

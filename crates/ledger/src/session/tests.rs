@@ -1,5 +1,5 @@
 use super::*;
-use crate::causes::testing::{MIB, holder, holders};
+use crate::causes::testing::{MIB, holder, holders, inside};
 use crate::facts::{Change, HolderKind, Variable};
 use crate::record::Cause;
 
@@ -372,4 +372,32 @@ fn a_new_exception_after_one_of_which_something_was_told_is_looked_at() {
     assert!(!session.is_notable(&reading(0), &Facts::default()));
     session.close_cell(cell("typo", 0, Some(holders(vec![]))));
     assert!(session.findings().is_empty());
+}
+
+#[test]
+fn a_pool_that_later_cells_work_with_is_no_leftover() {
+    for (later, holds) in [
+        ("scores += pool.map(score, range(20))", false),
+        (
+            "with lock:\n    for part in parts:\n        done.append(pool.apply(score, (part,)))",
+            false,
+        ),
+        ("print(scores)", true),
+        ("pool = Pool(2)\npool.map(score, range(20))", true),
+        ("pools.append(pool)\npool = None", true),
+    ] {
+        let mut session = Session::default();
+        let mut pool = inside(HolderKind::Children, "pool", 0, ("pool", "", "Pool", true));
+        (pool.detail, pool.count) = ("Pool".into(), 1);
+        let mut first = cell("pool = Pool(2)", 0, Some(holders(vec![pool])));
+        first.reading.host.children = Some(meter::Children {
+            count: 2,
+            own: Some(80 * MIB),
+            delta: Some(80 * M),
+            ..meter::Children::default()
+        });
+        assert_eq!(session.close_cell(first).findings.len(), 1);
+        session.close_cell(cell(later, 0, None));
+        assert_eq!(session.findings().len(), usize::from(holds), "{later}");
+    }
 }
