@@ -262,13 +262,22 @@ while True:
     Thing()
     for _ in range(100): pass
 """
+WEAK_REFERENCES = """
+import weakref
+class Thing: pass
+seen, by_name = weakref.WeakSet(), weakref.WeakValueDictionary()
+while True:
+    thing = by_name["thing"] = Thing()
+    seen.add(thing)
+"""
 
 
 @ours
-def test_an_interrupt_that_finds_a_finaliser_ends_the_cell_all_the_same(kernel):
+@pytest.mark.parametrize("code", [FINALISERS, WEAK_REFERENCES], ids=["finaliser", "weak references"])
+def test_an_interrupt_that_finds_a_finaliser_ends_the_cell_all_the_same(kernel, code):
     """Python would print it and go on."""
     for _ in range(10):
-        exchange = run_and_interrupt(kernel, FINALISERS, "message")
+        exchange = run_and_interrupt(kernel, code, "message")
         assert (exchange.content["ename"], exchange.stderr) == ("KeyboardInterrupt", "")
 
 

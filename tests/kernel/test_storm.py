@@ -80,7 +80,7 @@ def check_outputs(name, exchange, interrupts=0):
     counts = []
     if "display" in name:
         shown = [m.content["data"]["text/plain"] for m in exchange.of("display_data")]
-        assert shown == [str(n) for n in range(len(shown))]
+        assert shown == [str(n) for n in range(len(shown))], (exchange.reply, exchange.iopub)
         counts.append(len(shown))
     if name != "errors" and name != "displays":
         # IPython passes over what it has read of a shell command and not shown when the interrupt came (`out_size = len(child.before)`).

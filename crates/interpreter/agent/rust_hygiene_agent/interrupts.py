@@ -17,6 +17,7 @@ _AGAIN = 0.001
 # busy machine the seconds alone pass between two looks.)
 PATIENCE = 0.2
 LOOKS = 40
+_WEAKREFS = ("weakref.py", "_weakrefset.py")  # what they do when an object goes
 _ASYNCIO = (os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "tasks.py"))
 _PYDEVD_WAITS = "_do_wait_suspend"  # the method in which a cell stands at a breakpoint
 
@@ -232,6 +233,8 @@ def _is_made_whole(code):
     return (
         name == "__del__"
         or file.endswith("ptyprocess.py")
+        or name in ("remove", "_remove")
+        and file.endswith(_WEAKREFS)
         or name == "create_task"
         and file.endswith(_ASYNCIO)
     )
