@@ -8,10 +8,13 @@
 //! shared memory and child processes. If all of it together is too much, the cell gets a `MemoryError` by a signal; where no
 //! signal reaches, the interpreter is stopped and the person asked, or ended as the last resort, with the true reason.
 //!
-//! [`plan`] decides and touches nothing; [`watch`] is the thread. Between cells the thread waits and nothing is read.
+//! [`plan`] decides and touches nothing; [`watch`] is the thread; [`guard`] is what the kernel has in hand of it. Between cells the thread waits and nothing is read.
 
+mod guard;
 mod plan;
+mod process;
 mod watch;
 
+pub use guard::{Answer, Cell, Event, Guard};
 pub use plan::{Bound, Why};
-pub use watch::{Answer, Cell, Event, Guard, MEMORY_SIGNAL};
+pub use watch::MEMORY_SIGNAL;

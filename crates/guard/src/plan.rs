@@ -38,6 +38,16 @@ pub enum Bound {
     Machine,
 }
 
+impl Bound {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cap => "cap",
+            Self::Machine => "machine",
+        }
+    }
+}
+
 /// How much is held, and what of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Why {

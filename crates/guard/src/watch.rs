@@ -2,21 +2,20 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use ledger::human;
 use meter::{Footing, Watch, shared_memory_in_use};
 use policy::GuardLevel;
 use serde_json::json;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedSender;
 
+use crate::guard::{Answer, Cell, Command, Event, Shared};
 use crate::plan::{Action, Bound, Rules, State, Tick, Why};
+use crate::process::{Process, kill};
 
 /// The signal by which the agent raises `MemoryError`: one that nobody is known to use, counted from the last.
 pub const MEMORY_SIGNAL: i32 = 5;
@@ -31,162 +30,6 @@ const INFANT: Duration = Duration::from_millis(60);
 /// After an answer of the person's the cell has this long to come to its senses.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A cell as the guard sees it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cell {
-    /// The cap for this cell alone.
-    pub cap: Option<u64>,
-    /// Whether the person can be asked.
-    pub may_ask: bool,
-    /// [`Event::Looked`] is wanted once the limit of this cell holds.
-    pub tell: bool,
-}
-
-/// What the person wants done with a cell that was stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// `MemoryError` as soon as it can be raised.
-    Free,
-    /// Go on up to this many bytes.
-    Raise(u64),
-    /// `KeyboardInterrupt` as soon as it can be raised.
-    Interrupt,
-    /// End the interpreter.
-    Die,
-}
-
-/// What the guard tells.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The limit of the cell that was begun holds.
-    Looked,
-    /// It is getting tight.
-    Warned(Why),
-    /// The cell was told to stop.
-    Raised(Why),
-    /// A child was ended: its id, its name and what it held.
-    ChildEnded(u32, String, u64, Why),
-    /// Everything is stopped until [`Guard::answer`].
-    Frozen(Why),
-}
-
-enum Command {
-    Begin(Cell),
-    Cap(u64),
-    End,
-    Answer(Answer),
-}
-
-/// The guard of one interpreter. Its thread ends when this is dropped.
-#[derive(Debug)]
-pub struct Guard {
-    commands: Sender<Command>,
-    events: UnboundedReceiver<Event>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    /// Why the guard has ended the interpreter.
-    reason: Mutex<Option<String>>,
-    /// What was left at the last look, bytes; −1 before the first.
-    left: AtomicI64,
-}
-
-impl Guard {
-    /// Begins to guard a process. `board` is the file that the agent reads what it tells the person from.
-    ///
-    /// # Errors
-    /// There is no such process, or the system has no thread to give.
-    pub fn start(pid: u32, rules: &policy::Guard, board: Option<File>) -> io::Result<Self> {
-        let gone = || io::Error::from(io::ErrorKind::NotFound);
-        let (commands, received) = mpsc::channel();
-        let (sender, events) = unbounded_channel();
-        let shared = Arc::new(Shared::default());
-        shared.left.store(-1, Ordering::Relaxed);
-        let desk = Desk {
-            pid,
-            process: pidfd(pid).ok_or_else(gone)?,
-            watch: Watch::open(pid).ok_or_else(gone)?,
-            level: rules.level,
-            cap: rules.cap,
-            board,
-            events: sender,
-            shared: Arc::clone(&shared),
-            libraries: 0,
-            aborts: false,
-            children_hold_much: false,
-            known: HashMap::new(),
-            frozen: None,
-            shm: shared_memory_in_use(),
-            shares: None,
-        };
-        std::thread::Builder::new()
-            .name("guard".into())
-            .spawn(move || desk.serve(&received))?;
-        Ok(Self {
-            commands,
-            events,
-            shared,
-        })
-    }
-
-    /// A cell has been running for a moment.
-    pub fn begin(&self, cell: Cell) {
-        self.tell(Command::Begin(cell));
-    }
-
-    /// The cap of the cell in hand.
-    pub fn cap(&self, bytes: u64) {
-        self.tell(Command::Cap(bytes));
-    }
-
-    /// The cell that was begun is over.
-    pub fn end(&self) {
-        self.tell(Command::End);
-    }
-
-    /// Lets a stopped interpreter go on.
-    pub fn answer(&self, answer: Answer) {
-        self.tell(Command::Answer(answer));
-    }
-
-    fn tell(&self, command: Command) {
-        // A thread that has ended has nobody to guard.
-        let _ = self.commands.send(command);
-    }
-
-    /// The next event. Cancel-safe; waits for ever once the process has ended.
-    pub async fn event(&mut self) -> Event {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Why the guard has ended the interpreter, if it has.
-    pub fn reason(&self) -> Option<String> {
-        let reason = &self.shared.reason;
-        reason
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// What could still be taken at the last look.
-    pub fn left(&self) -> Option<u64> {
-        u64::try_from(self.shared.left.load(Ordering::Relaxed)).ok()
-    }
-}
-
-fn pidfd(pid: u32) -> Option<OwnedFd> {
-    // SAFETY: pidfd_open takes two numbers and returns a new descriptor or an error.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: the descriptor is new and ours.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 /// Whether to go on.
 #[derive(PartialEq, Eq)]
 enum Course {
@@ -195,9 +38,8 @@ enum Course {
 }
 
 /// The thread's side.
-struct Desk {
-    pid: u32,
-    process: OwnedFd,
+pub(crate) struct Desk {
+    process: Process,
     watch: Watch,
     level: GuardLevel,
     cap: Option<u64>,
@@ -231,7 +73,35 @@ struct Running {
 }
 
 impl Desk {
-    fn serve(mut self, commands: &Receiver<Command>) {
+    /// Nothing is read before [`Desk::serve`].
+    pub fn new(
+        process: Process,
+        watch: Watch,
+        rules: &policy::Guard,
+        board: Option<File>,
+        events: UnboundedSender<Event>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            process,
+            watch,
+            level: rules.level,
+            cap: rules.cap,
+            board,
+            events,
+            shared,
+            libraries: 0,
+            aborts: false,
+            children_hold_much: false,
+            known: HashMap::new(),
+            frozen: None,
+            shm: shared_memory_in_use(),
+            shares: None,
+        }
+    }
+
+    /// Does what is due until the process, or the kernel's side, is gone.
+    pub fn serve(mut self, commands: &Receiver<Command>) {
         while let Some(command) = self.rest(commands) {
             if let Command::Begin(cell) = command {
                 let mut running = self.running(cell);
@@ -357,7 +227,10 @@ impl Desk {
     fn held(&mut self, own: &Footing, children: &[(u32, Footing)]) -> u64 {
         let mapped = own.shared + children.iter().map(|(_, child)| child.shared).sum::<u64>();
         let files = if shared_memory_in_use() >= self.shm + (8 << 20) {
-            let pids = children.iter().map(|(pid, _)| *pid).chain([self.pid]);
+            let pids = children
+                .iter()
+                .map(|(pid, _)| *pid)
+                .chain([self.process.pid]);
             self.watch.shared_files(pids)
         } else {
             0
@@ -423,7 +296,7 @@ impl Desk {
 
     fn act(&mut self, running: &mut Running, action: Action, footing: &Footing) {
         match action {
-            Action::Limit(bytes) => self.limit(bytes),
+            Action::Limit(bytes) => self.process.limit(bytes),
             Action::Warn(why) => self.say(Event::Warned(why)),
             Action::AskDepth => {
                 self.signal_agent(footing);
@@ -433,7 +306,7 @@ impl Desk {
                     self.say(Event::Raised(why));
                 }
             }
-            Action::Interrupt(_) => self.signal(libc::SIGINT),
+            Action::Interrupt(_) => self.process.signal(libc::SIGINT),
             Action::KillChild(pid, held, why) => {
                 let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
                 kill(pid, libc::SIGKILL);
@@ -458,7 +331,7 @@ impl Desk {
         // Without a handler the signal would end it.
         let listens = footing.catches & (1 << (number - 1)) != 0;
         if listens {
-            self.signal(number);
+            self.process.signal(number);
         }
         listens
     }
@@ -477,14 +350,14 @@ impl Desk {
         let now = running.began.elapsed();
         running.state.grace_until = Some(now + GRACE);
         match answer {
-            Answer::Free => self.signal(libc::SIGRTMAX() - MEMORY_SIGNAL),
+            Answer::Free => self.process.signal(libc::SIGRTMAX() - MEMORY_SIGNAL),
             Answer::Raise(bytes) => {
                 running.rules.cap = Some(bytes);
                 if why.bound == Bound::Cap {
                     running.state.grace_until = None; // the machine has no more than it has
                 }
             }
-            Answer::Interrupt => self.signal(libc::SIGINT),
+            Answer::Interrupt => self.process.signal(libc::SIGINT),
             Answer::Die => {
                 self.end("The guard ended the interpreter, as you have asked");
                 return;
@@ -501,7 +374,7 @@ impl Desk {
             .unwrap_or_else(PoisonError::into_inner);
         *reason = Some(why.to_owned());
         drop(reason);
-        self.signal(libc::SIGKILL);
+        self.process.signal(libc::SIGKILL);
     }
 
     fn say(&self, event: Event) {
@@ -509,49 +382,9 @@ impl Desk {
         let _ = self.events.send(event);
     }
 
-    fn limit(&self, bytes: u64) {
-        let mut old = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        let pid = self.pid.cast_signed();
-        // SAFETY: a null pointer leaves the limit as it is, the other points to a structure of ours (prlimit(2)).
-        let known =
-            unsafe { libc::prlimit(pid, libc::RLIMIT_DATA, std::ptr::null(), &raw mut old) };
-        let new = libc::rlimit {
-            rlim_cur: bytes.min(old.rlim_max),
-            rlim_max: old.rlim_max,
-        };
-        // SAFETY: as above, the other way round.
-        let set = known == 0
-            && unsafe {
-                libc::prlimit(pid, libc::RLIMIT_DATA, &raw const new, std::ptr::null_mut())
-            } == 0;
-        if !set {
-            tracing::debug!(error = %io::Error::last_os_error(), limit = %human(bytes), "the limit is not set");
-        }
-    }
-
-    /// To the interpreter; its number may be another's once it has ended, its descriptor never.
-    fn signal(&self, number: i32) {
-        // SAFETY: pidfd_send_signal takes a descriptor of ours and numbers; no information is passed.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.process.as_raw_fd(),
-                number,
-                std::ptr::null::<libc::siginfo_t>(),
-                0,
-            )
-        };
-        if result != 0 {
-            tracing::debug!(error = %io::Error::last_os_error(), number, "a signal was not sent");
-        }
-    }
-
     /// To the interpreter and all that descend from it.
     fn everyone(&self, number: i32) {
-        self.signal(number);
+        self.process.signal(number);
         for (pid, _) in self.watch.children() {
             kill(pid, number);
         }
@@ -569,27 +402,9 @@ fn rough(children: &[(u32, Footing)]) -> u64 {
     children.iter().map(|(_, child)| child.held).sum()
 }
 
-fn kill(pid: u32, number: i32) {
-    // SAFETY: two numbers.
-    if unsafe { libc::kill(pid.cast_signed(), number) } != 0 {
-        tracing::debug!(pid, number, "a signal was not sent");
-    }
-}
-
-impl Bound {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Cap => "cap",
-            Self::Machine => "machine",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command as Program;
 
     #[test]
     fn a_text_on_the_board_covers_the_one_before() {
@@ -597,85 +412,5 @@ mod tests {
         let short = on_board(false, &json!({"held": 1}));
         assert_eq!((long.len(), long.as_bytes()[0]), (short.len(), 1));
         assert_eq!(short.as_bytes()[0], 0);
-    }
-
-    fn is_stopped(pid: u32) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        status[status.rfind(')').unwrap() + 2..].starts_with('T')
-    }
-
-    async fn until(is_so: impl Fn() -> bool) {
-        let poll = async {
-            while !is_so() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), poll)
-            .await
-            .unwrap();
-    }
-
-    /// Fills shared memory, which no limit counts, and then does nothing.
-    fn greedy() -> std::process::Child {
-        let code = "import mmap, time; m = mmap.mmap(-1, 400 << 20); [m.write(bytes(1 << 20)) for _ in range(400)]; time.sleep(60)";
-        let mut program = Program::new("python3");
-        program.args(["-c", code]);
-        program.spawn().unwrap()
-    }
-
-    #[tokio::test]
-    async fn what_was_stopped_goes_on_when_its_cell_turns_out_to_be_over() {
-        let mut child = greedy();
-        let rules = policy::Guard {
-            level: GuardLevel::Protect,
-            cap: Some(64 << 20),
-        };
-        let mut guard = Guard::start(child.id(), &rules, None).unwrap();
-        guard.begin(Cell {
-            may_ask: true,
-            ..Cell::default()
-        });
-        let frozen = async { while !matches!(guard.event().await, Event::Frozen(_)) {} };
-        tokio::time::timeout(Duration::from_secs(20), frozen)
-            .await
-            .unwrap();
-        until(|| is_stopped(child.id())).await;
-        guard.end();
-        guard.answer(Answer::Interrupt); // about a cell that is over
-        until(|| !is_stopped(child.id())).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(child.try_wait().unwrap().is_none(), "it was interrupted");
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    #[test]
-    fn a_process_gets_its_limit_and_nothing_is_done_between_cells() {
-        let mut child = Program::new("sleep").arg("60").spawn().unwrap();
-        let rules = policy::Guard {
-            level: GuardLevel::Protect,
-            cap: Some(1 << 30),
-        };
-        let guard = Guard::start(child.id(), &rules, None).unwrap();
-        let limit = || {
-            let text = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("Max data size"))
-                .unwrap()
-                .to_owned();
-            line.split_whitespace().nth(3).unwrap().parse::<u64>()
-        };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while limit().is_err() {
-            assert!(Instant::now() < deadline);
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let mapped = limit().unwrap();
-        assert!(mapped > 900 << 20 && mapped < 1100 << 20, "{mapped}");
-        assert!(guard.left().unwrap() < 1 << 30);
-        assert_eq!(guard.reason(), None);
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }
