@@ -125,7 +125,7 @@ impl Kernel {
         self.meter = if self.setup.config.measure {
             Slot::Resting(Box::new(meter::Meter::new(
                 interpreter.pid(),
-                crate::cell::meter_options(&self.setup.config),
+                crate::measure::meter_options(&self.setup.config),
             )))
         } else {
             Slot::Absent
@@ -186,7 +186,7 @@ impl Kernel {
         }
         self.bury_subshells(&why);
         self.debugger_died(&why);
-        self.ledger = ledger::Session::new(crate::cell::thresholds(&self.setup.config));
+        self.ledger = ledger::Session::new(crate::measure::thresholds(&self.setup.config));
         self.holdings = ledger::Holdings::default();
         self.stderr.clear();
         self.go_on_after_death(was_ready, &why);

@@ -3,6 +3,7 @@
 use meter::Before;
 use meter::Meter;
 use meter::Reading;
+use policy::Config;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -162,5 +163,34 @@ impl Usage {
             self.go_on(meter);
         }
         answer
+    }
+}
+
+/// The ledger's thresholds as configured.
+pub(crate) fn thresholds(config: &Config) -> ledger::Thresholds {
+    ledger::Thresholds {
+        min_output: config.finding.out_bytes,
+        min_traceback: config.finding.traceback_bytes,
+        growth_per_run: config.finding.growth_bytes,
+        ..ledger::Thresholds::default()
+    }
+}
+
+/// The smaller of `memory_limit` and the cap of the guard.
+fn limit_of_person(config: &Config) -> Option<u64> {
+    let cap = config
+        .guard
+        .cap
+        .filter(|_| config.guard.level != policy::GuardLevel::Off);
+    [config.memory_limit, cap].into_iter().flatten().min()
+}
+
+/// The meter's options as configured.
+pub(crate) fn meter_options(config: &Config) -> meter::Options {
+    meter::Options {
+        user_limit: limit_of_person(config),
+        gpu: config.gpu,
+        reset_peak: config.reset_peak,
+        ..meter::Options::default()
     }
 }

@@ -216,11 +216,11 @@ impl Kernel {
         self.debugger_died(why);
         self.usage.forget();
         if !matches!(self.meter, Slot::Absent) {
-            let options = crate::cell::meter_options(&self.setup.config);
+            let options = crate::measure::meter_options(&self.setup.config);
             let meter = meter::Meter::new(rebirth.fresh.pid(), options);
             self.meter = Slot::Resting(Box::new(meter));
         }
-        self.ledger = ledger::Session::new(crate::cell::thresholds(&self.setup.config));
+        self.ledger = ledger::Session::new(crate::measure::thresholds(&self.setup.config));
         self.cleanup.forget();
         self.life = Life::Ready;
         if let Some(old) = &mut self.interpreter {

@@ -123,7 +123,7 @@ impl Kernel {
     /// Makes a kernel of a started interpreter and bound sockets. The interpreter comes first, so that Python starts while
     /// the sockets are bound; `Err` is the sentence that says why there is none.
     pub fn new(setup: Setup, outbox: Outbox, interpreter: Result<Interpreter, String>) -> Self {
-        let ledger = ledger::Session::new(crate::cell::thresholds(&setup.config));
+        let ledger = ledger::Session::new(crate::measure::thresholds(&setup.config));
         let notices = setup.notices.clone();
         let chronicle = Chronicle::new(setup.journal.clone());
         let mut kernel = Self {
