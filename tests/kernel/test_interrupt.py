@@ -281,6 +281,43 @@ def test_an_interrupt_that_finds_a_finaliser_ends_the_cell_all_the_same(kernel, 
         assert (exchange.content["ename"], exchange.stderr) == ("KeyboardInterrupt", "")
 
 
+EACH_STEP = """
+import signal, sys, time
+ended = last = 0
+def trace(frame, event, arg):
+    global steps
+    frame.f_trace_opcodes = True
+    steps += event == "opcode"
+    if steps == wanted:
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGINT)
+    return trace
+def interrupt_at(step):
+    global steps, wanted, ended
+    steps, wanted = 0, step
+    try:
+        sys.settrace(trace)
+        display([step])
+        sys.settrace(None)
+        if steps >= wanted: time.sleep(0.5)
+    except KeyboardInterrupt:
+        ended += 1
+    return steps >= wanted
+display([0])
+while interrupt_at(5 * last + 1): last += 1
+last, ended, steps
+"""
+
+
+@ours
+def test_an_interrupt_at_any_step_of_a_display_ends_it_and_is_not_taken_for_another_error(kernel):
+    """IPython's printer fails if it is left half done, and shows that instead."""
+    exchange = kernel.execute_ok(EACH_STEP)
+    last, ended, _ = eval(exchange.result)
+    assert (ended, exchange.of("error"), exchange.stderr) == (last, [], "")
+    assert last > 60
+
+
 @ours
 def test_an_interrupt_of_an_idle_kernel_does_not_hit_the_next_cell(kernel):
     for number in range(100):

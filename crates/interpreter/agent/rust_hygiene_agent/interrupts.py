@@ -10,6 +10,8 @@ import time
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.events import EventManager
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.lib.pretty import PrettyPrinter
+from traitlets import HasTraits
 
 # A signal that hits IPython's own code between the request and the person's code comes again after this many seconds.
 _AGAIN = 0.001
@@ -51,6 +53,10 @@ _WHOLE = _codes(
     InteractiveShell._clear_warning_registry,
     getattr(DisplayPublisher, "_on_pre_execute", None),
     getattr(DisplayPublisher, "_on_post_execute", None),
+    # their own errors would take the place of the interrupt: what they undo at their end was not all done
+    PrettyPrinter.begin_group,
+    PrettyPrinter.end_group,
+    getattr(HasTraits.hold_trait_notifications, "__wrapped__", None),
 )
 # A traceback that is being shown comes out whole. Memory is not given time for that: the traceback itself may hold what is too much.
 _WHOLE_FOR_INTERRUPTS = _WHOLE | _codes(InteractiveShell.showtraceback)
