@@ -11,7 +11,7 @@ import gc
 import sys
 from itertools import islice
 from time import perf_counter
-from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from .clock import begin
 from .frameworks import counters
@@ -48,7 +48,7 @@ class Facts:
         self._counters = None  # of GPU frameworks before the cell
         self._holders = {}  # (kind, name) -> bytes
         self._error = None  # id of the last exception
-        self._census = self._allocators = None  # what else keeps memory
+        self._census = self._allocators = self._outputs = None  # what else keeps memory
         self._leftovers = None  # what nothing leads to
         self._exits = 0  # functions of `atexit` that are not the user's
         self._frozen = 0  # objects in the permanent generation that are not the user's
@@ -196,6 +196,7 @@ class Facts:
 
     def _explain(self, deadline):
         from .habits import Habits
+        from .holders import Outputs, traceback_rows
         from .sizing import Walker
 
         shell = self._shell
@@ -206,6 +207,7 @@ class Facts:
             from .census import Census
 
             census = self._census = Census(shell)
+            self._outputs = Outputs()
         walker = Walker(deadline, self.foreign_ids(), census.gates)
         found = census.registered(walker, namespace)
         names = [name for name in list(namespace) if type(name) is str and name not in shells]
@@ -255,7 +257,10 @@ class Facts:
         found += self._segments()
         # From here on the walker meets only what no name of the user's reaches.
         sampled = walker.sampled
-        holders = [*self._output_holders(walker, sampled), *self._traceback_holders(walker, sampled)]
+        holders = [
+            *self._outputs.rows(shell, walker, sampled, self._holder),
+            *traceback_rows(shell, walker, sampled, self._holder),
+        ]
         for row in found:
             if row["bytes"] >= SMALL or row.get("gpu") or row["kind"] in COUNTED:
                 row["before"] = self._holders.get(_key(row), 0)
@@ -341,44 +346,6 @@ class Facts:
 
             self._parts = Parts()
         return self._parts.grown(name, value, size)
-
-    # Where a variable was only sampled, an object among those that were skipped may be the holder's too; a large buffer
-    # is unlikely to be, since few of them make a variable large.
-
-    def _output_holders(self, walker, sampled):
-        from .holders import output_history
-
-        for name, names, value in output_history(self._shell):
-            in_buffers = walker.buffers.total
-            size, gpu, at_least = walker.size(value)
-            if size >= SMALL or gpu:
-                row = self._holder("out", name, names, *_describe(value), size, gpu, at_least)
-                row["maybe_shared"] = sampled and walker.buffers.total - in_buffers < size / 2
-                yield row
-
-    def _traceback_holders(self, walker, sampled):
-        from . import holders
-
-        found = holders.last_exception(self._shell)
-        if found is None:
-            return
-        name, names, error, traceback, roots = found
-        in_buffers = walker.buffers.total
-        total, gpu, at_least, largest, where = 0, {}, False, 0, ""
-        # From the innermost frame outwards: the shell's own frame at the outer end reaches all others.
-        for frame in [*reversed(list(holders.frames(traceback))), *roots]:
-            size, on_gpu, more = walker.size(frame)
-            total += size
-            at_least |= more
-            for device, held in on_gpu.items():
-                gpu[device] = gpu.get(device, 0) + held
-            if size > largest:
-                largest = size
-                where = f"in {frame.f_code.co_name}" if type(frame) is FrameType else ""
-        if total >= SMALL or gpu:
-            row = self._holder("traceback", name, names, holders.describe(error), where, total, gpu, at_least)
-            row["maybe_shared"] = sampled and walker.buffers.total - in_buffers < total / 2
-            yield row
 
     def _holder(self, kind, name, names, type_name, detail, size, gpu, at_least):
         row = {"kind": kind, "name": name, "names": names, "type": type_name, "detail": detail, "bytes": size}

@@ -14,7 +14,7 @@ import types
 from collections import OrderedDict, defaultdict, deque
 
 from .buffers import add_up
-from .habits import evicts
+from .habits import evicts, fills
 from .kinds import attribute, derives, module_of, type_name
 
 _CODE = {
@@ -184,6 +184,15 @@ def _traceback(gates, walker, obj):
     return size
 
 
+def _frame(gates, walker, obj):
+    """A frame that somebody holds without an exception: `inspect.stack()`, `sys._getframe()`."""
+    if len(gates._open) > 1 or not gates.root:
+        return None  # of a traceback or of a generator
+    size = walker.below(one for one in gc.get_referents(obj) if type(one) is not types.FrameType) + 400
+    gates.add("exceptions", "frame", size, "frame", obj, obj.f_code.co_name)
+    return size
+
+
 def _array(gates, walker, obj):
     plain = type(obj)
     base = plain.base.__get__(obj)
@@ -266,7 +275,7 @@ def _kept_by(function):
         yield f"{name}.__defaults__[{i}]", "default", value, type_name(type(value))
     free = function.__code__.co_freevars
     for i, cell in enumerate(function.__closure__ or ()):
-        for value in gc.get_referents(cell):
+        for value in gc.get_referents(cell) if fills(function, free[i]) else ():
             yield f"{name}.__closure__[{i}].cell_contents", "closure", value, free[i]
     keywords = function.__kwdefaults__
     for part in gc.get_referents(function):
@@ -306,6 +315,7 @@ def _lru(gates, walker, obj):
 _GATES = {
     **dict.fromkeys(map(id, _CODE), _suspended),
     id(types.TracebackType): _traceback,
+    id(types.FrameType): _frame,
     id(types.FunctionType): _function,
     id(functools._lru_cache_wrapper): _lru,
     id(type(itertools.tee([])[0])): _tee,

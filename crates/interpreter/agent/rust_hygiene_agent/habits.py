@@ -12,6 +12,7 @@ from .kinds import derives, module_of, mro_of
 _EVICTING = frozenset(("popitem", "popleft", "pop", "move_to_end"))
 _ASKING = frozenset(("get", "KeyError"))
 _REGISTERING = frozenset(("append", "add", "extend", "appendleft"))
+_FILLING = _REGISTERING | {"setdefault", "update", "insert"}
 _DELETE, _STORE, _IN = (opcode.opmap[name] for name in ("DELETE_SUBSCR", "STORE_SUBSCR", "CONTAINS_OP"))
 _BINDS = frozenset(opcode.opmap[name] for name in ("STORE_ATTR", "STORE_GLOBAL"))
 _SLICES = frozenset(opcode.opmap.get(name, -1) for name in ("BUILD_SLICE", "BINARY_SLICE"))
@@ -85,6 +86,14 @@ def remembers(function, name=None):
         return False
     steps = code.co_code[::2]
     return _STORE in steps and (_IN in steps or not _ASKING.isdisjoint(code.co_names))
+
+
+def fills(function, name):
+    """Whether a function that names a container may be what puts things into it: others only read what somebody else has filled."""
+    code = _code_of(function, name)
+    if code is None:
+        return False
+    return _STORE in code.co_code[::2] or not _FILLING.isdisjoint(code.co_names)
 
 
 def _code_of(function, name):

@@ -9,6 +9,7 @@ import types
 
 from .kinds import type_name
 
+SMALL = 4096  # bytes; smaller holders are not worth a line
 UNDERSCORES = ("_", "__", "___")
 
 
@@ -94,3 +95,71 @@ def frames(traceback):
 def describe(error):
     """The class of an exception as text."""
     return type_name(type(error)) if error is not None else "exception"
+
+
+# Where a variable was only sampled, an object among those that were skipped may be the holder's too; a large buffer
+# is unlikely to be, since few of them make a variable large.
+
+
+class Outputs:
+    """The rows of the output history. What is known of an output stands where time does not last for it."""
+
+    def __init__(self):
+        """Nothing is known."""
+        self._known = {}  # name -> (id of the value, bytes, bytes by GPU)
+
+    def rows(self, shell, walker, sampled, row):
+        """Rows, made by `row`, of what only the history keeps; the newest outputs are walked first."""
+        history = output_history(shell)
+        known, self._known = self._known, {}
+        history.sort(key=lambda held: self._is_known(known, held))
+        found = []
+        for held in history:
+            name, names, value = held
+            in_buffers = walker.buffers.total
+            size, gpu, at_least = walker.size(value)
+            if walker.out_of_time and self._is_known(known, held):
+                _, before, on_gpu = known[name]
+                size, gpu = max(size, before), gpu or on_gpu
+            self._known[name] = id(value), size, gpu
+            if size >= SMALL or gpu:
+                one = row("out", name, names, *_describe(value), size, gpu, at_least)
+                one["maybe_shared"] = sampled and walker.buffers.total - in_buffers < size / 2
+                found.append(one)
+        return found
+
+    @staticmethod
+    def _is_known(known, held):
+        name, _, value = held
+        return name in known and known[name][0] == id(value)
+
+
+def traceback_rows(shell, walker, sampled, row):
+    """The row, made by `row`, of what only the last exception keeps."""
+    found = last_exception(shell)
+    if found is None:
+        return []
+    name, names, error, traceback, roots = found
+    in_buffers = walker.buffers.total
+    total, gpu, at_least, largest, where = 0, {}, False, 0, ""
+    # From the innermost frame outwards: the shell's own frame at the outer end reaches all others.
+    for frame in [*reversed(list(frames(traceback))), *roots]:
+        size, on_gpu, more = walker.size(frame)
+        total += size
+        at_least |= more
+        for device, held in on_gpu.items():
+            gpu[device] = gpu.get(device, 0) + held
+        if size > largest:
+            largest = size
+            where = f"in {frame.f_code.co_name}" if type(frame) is types.FrameType else ""
+    if total < SMALL and not gpu:
+        return []
+    one = row("traceback", name, names, describe(error), where, total, gpu, at_least)
+    one["maybe_shared"] = sampled and walker.buffers.total - in_buffers < total / 2
+    return [one]
+
+
+def _describe(value):
+    from .describe import describe
+
+    return describe(value)

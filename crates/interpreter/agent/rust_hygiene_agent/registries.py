@@ -256,8 +256,7 @@ def threads():
             elif id(thread) in queues:
                 key, held = ("ThreadPoolExecutor", "executor"), [*held, queues[id(thread)]]
             else:
-                shown = _plain(thread, "_name")
-                key = name or (shown if type(shown) is str else "thread"), "thread"
+                key = name or _shown(thread), "thread"
             found.setdefault(key, []).append(held)
     finally:
         frames.clear()  # our own frame is among them: a cycle with all the callers' variables
@@ -265,6 +264,15 @@ def threads():
         Registered("suspended", name, of, list(chain.from_iterable(held)), len(held))
         for (name, of), held in found.items()
     ]
+
+
+def _shown(thread):
+    """The name of a thread; of one that was given none, that of its target, by which it is called: `Thread-7 (serve_forever)`."""
+    name = _plain(thread, "_name")
+    if type(name) is not str:
+        return "thread"
+    target = name.partition(" (")[2].rstrip(")") if name.startswith("Thread-") else ""
+    return target or name
 
 
 def _held_by(frame):

@@ -72,7 +72,7 @@ pub(super) fn each(holder: &Holder, call: &str) -> String {
         "dict" => format!("{path}.values()"),
         _ => path.clone(),
     };
-    let same = if holder.kind == HolderKind::Exceptions {
+    let same = if holder.kind == HolderKind::Exceptions && holder.type_name != "frame" {
         "isinstance(_x, BaseException)".to_owned()
     } else {
         format!("type(_x).__name__ == {:?}", holder.element)

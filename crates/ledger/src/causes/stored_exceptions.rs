@@ -1,6 +1,6 @@
 //! `traceback_refs`, stored: exceptions that a variable keeps, and through `__traceback__` the frames.
 //!
-//! **When it fires.** The frames behind the exceptions of a variable hold 10 MiB or more.
+//! **When it fires.** The frames behind the exceptions of a variable, or frames that it holds by themselves, hold 10 MiB or more.
 //!
 //! **Why it matters.** An exception refers to its traceback, this to the frames, and these to every local variable where it failed.
 //!
@@ -17,7 +17,7 @@
 
 use super::kept::{Told, dropped, each, each_of, place};
 use super::{Evidence, Verdict};
-use crate::facts::HolderKind;
+use crate::facts::{Holder, HolderKind};
 use crate::record::{Cause, CulpritKind};
 use crate::size::human;
 
@@ -33,6 +33,9 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
         Cause::TracebackRefs,
         HolderKind::Exceptions,
         |holder| {
+            if holder.type_name == "frame" {
+                return Some(of_frames(holder));
+            }
             Some(Told {
                 kind: CulpritKind::Variable,
                 message: format!(
@@ -56,10 +59,42 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
     )
 }
 
+/// Frames that are kept without an exception.
+fn of_frames(holder: &Holder) -> Told {
+    Told {
+        kind: CulpritKind::Variable,
+        message: format!(
+            "The frames in `{}` (sys._getframe(), inspect.stack()) keep {} of local variables of {}(): keep its name and line instead.",
+            place(holder),
+            human(holder.bytes),
+            holder.detail
+        ),
+        hint: each(holder, "{}.clear()"),
+        step: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Case, MIB, finding, inside};
     use super::*;
+
+    #[test]
+    fn frames_are_cleared_where_they_are_and_what_else_has_them_is_dropped() {
+        for (at, hint) in [
+            (
+                ("frames", "list", "frame", true),
+                "[_x.clear() for _x in frames if type(_x).__name__ == \"frame\"].clear()",
+            ),
+            (("stacks", "list", "FrameInfo", false), "del v"),
+        ] {
+            let mut held = inside(HolderKind::Exceptions, "v", 90 * MIB, at);
+            held.type_name = "frame".into();
+            let found = finding(Case::of(vec![held]).judge(detect));
+            assert_eq!(found.hint, hint);
+            assert!(!found.message.contains("exception"), "{}", found.message);
+        }
+    }
 
     #[test]
     fn the_hint_keeps_the_exceptions_and_drops_their_frames() {

@@ -108,6 +108,14 @@ fn told(holder: &Holder) -> Told {
             "import threading; [(_t.cancel(), _t.join()) for _t in threading.enumerate() if type(_t) is threading.Timer].clear()"
                 .into(),
         ),
+        _ if holder.name == "serve_forever" => (
+            CulpritKind::Holder,
+            format!(
+                "{} threads run serve_forever(), and keep {held} with their servers: such a thread ends when its server is shut down.",
+                holder.count
+            ),
+            "# for each server: server.shutdown(); server.server_close()".into(),
+        ),
         _ => (
             CulpritKind::Holder,
             format!(
