@@ -7,9 +7,11 @@ for a `Walker` that has already been through the user's variables, so that its s
 import sys
 import types
 
+from .clock import now
 from .kinds import type_name
 
 SMALL = 4096  # bytes; smaller holders are not worth a line
+_SHARE = 0.8  # of the time that is left, for outputs that are known
 UNDERSCORES = ("_", "__", "___")
 
 
@@ -109,19 +111,23 @@ class Outputs:
         self._known = {}  # name -> (id of the value, bytes, bytes by GPU)
 
     def rows(self, shell, walker, sampled, row):
-        """Rows, made by `row`, of what only the history keeps; the newest outputs are walked first."""
+        """Rows, made by `row`, of what only the history keeps. New outputs are walked first, then those that hold least: a name that is
+        gone may have left something to them.
+        """
         history = output_history(shell)
         known, self._known = self._known, {}
-        history.sort(key=lambda held: self._is_known(known, held))
+        history.sort(key=lambda held: known.get(held[0], (0, -1))[1])
+        until = now() + (walker.deadline - now()) * _SHARE
         found = []
-        for held in history:
-            name, names, value = held
+        for name, names, value in history:
             in_buffers = walker.buffers.total
-            size, gpu, at_least = walker.size(value)
-            if walker.out_of_time and self._is_known(known, held):
-                _, before, on_gpu = known[name]
-                size, gpu = max(size, before), gpu or on_gpu
-            self._known[name] = id(value), size, gpu
+            before = known.get(name, (0,))
+            if before[0] == id(value):
+                size, gpu, at_least = self._again(walker, value, until, *before[1:])
+            else:
+                size, gpu, at_least = walker.size(value)
+            if size or not walker.out_of_time:
+                self._known[name] = id(value), size, gpu
             if size >= SMALL or gpu:
                 one = row("out", name, names, *_describe(value), size, gpu, at_least)
                 one["maybe_shared"] = sampled and walker.buffers.total - in_buffers < size / 2
@@ -129,9 +135,13 @@ class Outputs:
         return found
 
     @staticmethod
-    def _is_known(known, held):
-        name, _, value = held
-        return name in known and known[name][0] == id(value)
+    def _again(walker, value, until, size, gpu):
+        """What an output holds whose bytes are known, as far as there is time for it."""
+        walker.on_gpu = {}
+        found, reached = walker.within(until, [value])
+        if reached and now() < until:
+            return found, walker.on_gpu, False
+        return max(found, size), walker.on_gpu or gpu, False
 
 
 def traceback_rows(shell, walker, sampled, row):
