@@ -80,6 +80,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "steps.py",
     "streams.py",
     "subshells.py",
+    "swollen.py",
     "unseen.py",
     "variables.py",
 ];

@@ -6,23 +6,23 @@ use meter::Reading;
 
 use crate::account::Account;
 use crate::book::{Book, Past};
-use crate::causes::{ALL, Detector, Evidence, Scope, Verdict, is_at_work};
+use crate::causes::{ALL, Evidence, is_at_work};
 use crate::code::{Code, remark};
 use crate::facts::{Allocator, Facts};
 use crate::gpu;
 use crate::growths::Growths;
 use crate::hash::source_hash;
 use crate::history::{History, Run, Source};
-use crate::record::{
-    Cause, CellInfo, CellRecord, Confidence, Counts, CulpritKind, Finding, Status, VariableChange,
-};
+use crate::record::{Cause, CellInfo, CellRecord, Counts, Finding, Status, VariableChange};
 use crate::rows::{Split, rounded, split};
 use crate::thresholds::Thresholds;
 
+mod open;
+
+use open::{Open, close_released, is_unexplained, sort, take};
+
 const RECORD_VERSION: u32 = 1;
 const REPORTED: usize = 40;
-/// A finding is told again when it has grown by this factor; until then the person knows.
-const TOLD_AGAIN: f64 = 1.5;
 const RAISED_NOTABLE: u64 = 256 * 1024;
 
 /// What is known at the end of a cell.
@@ -80,19 +80,6 @@ pub struct Session {
     /// Findings of idle time that the next record tells.
     learnt: Vec<Finding>,
     book: Book,
-}
-
-#[derive(Debug)]
-struct Open {
-    finding: Finding,
-    /// What the code of the cell that made it says.
-    remark: Option<String>,
-    /// The number of the detector that found it: two may share a cause.
-    detector: usize,
-    /// The source whose cell made it.
-    source: String,
-    /// The size that the person has been told.
-    told: u64,
 }
 
 impl Session {
@@ -192,6 +179,7 @@ impl Session {
             thresholds: &self.thresholds,
             host: &reading.host,
             unnamed: split.unnamed,
+            grows: self.open.values().any(Open::is_unexplained),
             growth: &self.growths,
             code: &code,
         };
@@ -319,10 +307,10 @@ impl Session {
             })
             .fold(0u64, |sum, one| sum.saturating_add(one.finding.bytes));
         self.open
-            .retain(|_, one| !(is_unexplained(&one.finding) && learnt >= one.finding.bytes / 2));
+            .retain(|_, one| !(one.is_unexplained() && learnt >= one.finding.bytes / 2));
         if self.look_awaited || learnt > 0 {
             for one in self.open.values_mut() {
-                if is_unexplained(&one.finding) {
+                if one.is_unexplained() {
                     one.told = 0;
                 }
             }
@@ -352,6 +340,7 @@ impl Session {
             thresholds: &self.thresholds,
             host: &meter::Host::default(),
             unnamed: self.unnamed,
+            grows: self.open.values().any(Open::is_unexplained),
             growth: &self.growths,
             code: &Code::default(),
         };
@@ -381,98 +370,6 @@ impl Session {
             .collect();
         sort(&mut findings);
         findings
-    }
-}
-
-/// Whether a finding says only that memory grew.
-fn is_unexplained(finding: &Finding) -> bool {
-    finding.cause == Cause::NativeLeak
-        || (finding.cause == Cause::UserGrowth && finding.culprit.kind == CulpritKind::Holder)
-}
-
-/// Brings the open findings of one detector up to date and answers with what the person should be told now.
-fn take(
-    open: &mut BTreeMap<String, Open>,
-    (number, detector): (usize, &Detector),
-    source: &str,
-    verdict: Verdict,
-    remark: impl Fn(&Finding) -> Option<String>,
-) -> Vec<Finding> {
-    let found = match verdict {
-        Verdict::Unknown => return Vec::new(),
-        Verdict::Gone => Vec::new(),
-        Verdict::Holds(findings) => findings,
-    };
-    open.retain(|id, one| {
-        one.detector != number
-            || (detector.scope == Scope::Source && one.source != source)
-            || found.iter().any(|finding| finding.id == *id)
-    });
-    let mut told = Vec::new();
-    for mut finding in found {
-        let before = open.get(&finding.id);
-        let bytes = before.map_or(0, |one| one.told);
-        let surer = before.is_some_and(|one| finding.confidence > one.finding.confidence);
-        let news = bytes == 0 || surer || finding.bytes as f64 >= bytes as f64 * TOLD_AGAIN;
-        // A remark about the cell that made it holds on while later cells only find it again.
-        let earlier = before.and_then(|one| one.remark.clone());
-        let said = news.then(|| remark(&finding)).flatten().or(earlier);
-        if let Some(said) = &said {
-            finding.message.push(' ');
-            finding.message.push_str(said);
-        }
-        let entry = Open {
-            finding: finding.clone(),
-            remark: said,
-            detector: number,
-            source: source.to_owned(),
-            told: if news { finding.bytes } else { bytes },
-        };
-        open.insert(finding.id.clone(), entry);
-        if news {
-            told.push(finding);
-        }
-    }
-    told
-}
-
-/// Ends findings about a variable that the person has deleted or emptied.
-fn close_released(open: &mut BTreeMap<String, Open>, tier0: &Facts, tier1: Option<&Facts>) {
-    open.retain(|_, one| {
-        let culprit = &one.finding.culprit;
-        if culprit.kind != CulpritKind::Variable {
-            return true;
-        }
-        let is_culprit = |name: &String| match culprit.name.split_once('*') {
-            None => *name == culprit.name,
-            Some((start, end)) => name.starts_with(start) && name.ends_with(end),
-        };
-        let emptied = tier1.is_some_and(|facts| {
-            facts.variables.iter().any(|variable| {
-                is_culprit(&variable.name)
-                    && variable.everywhere() < one.finding.bytes / 2
-                    && variable.moved() < 0
-            })
-        });
-        !emptied && !tier0.dropped.iter().any(is_culprit)
-    });
-}
-
-fn sort(findings: &mut [Finding]) {
-    findings.sort_by_key(|finding| {
-        std::cmp::Reverse((
-            finding.leak,
-            finding.confidence > Confidence::Possible,
-            weight(finding),
-        ))
-    });
-}
-
-/// Free memory that an allocator keeps is used again: it weighs less than what is held.
-fn weight(finding: &Finding) -> u64 {
-    match finding.cause {
-        Cause::AllocatorRetention | Cause::PoolCache => finding.bytes / 3,
-        _ => finding.bytes,
     }
 }
 

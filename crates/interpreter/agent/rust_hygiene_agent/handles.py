@@ -114,6 +114,11 @@ def _popen(gates, walker, obj):
     return 400
 
 
+def _of_asyncio(gates, walker, obj):
+    gates.add("children", "asyncio", 0, "terminate", obj)
+    return 400
+
+
 def _loader(gates, walker, obj):
     gates.add("children", "DataLoader", 0, "drop", obj)
     return None
@@ -265,6 +270,7 @@ _HANDLES = {
     "tarfile": (("tarfile", "TarFile", _file),),
     "gzip": (("gzip", "GzipFile", _file),),
     "subprocess": (("subprocess", "Popen", _popen),),
+    "asyncio": (("asyncio.subprocess", "Process", _of_asyncio),),
     "multiprocessing": (
         ("multiprocessing.pool", "Pool", _pool),
         ("multiprocessing.pool", "IMapIterator", _imap),

@@ -18,6 +18,7 @@ from . import lodgers, registries
 from .clock import begin, now
 from .kinds import attribute, derives, is_function_of_notebook, referents, type_name
 from .running import locals_of
+from .swollen import Swollen
 
 _STEP = 2_000  # objects at a time: about a millisecond
 _MOST = 3_000_000  # objects of a heap that is gone through
@@ -49,6 +50,7 @@ class Leftovers:
         self._exits = exits
         self._frozen = frozen
         self._collecting = True
+        self._swollen = Swollen()
 
     def look(self, stop, collecting=True, seconds=5.0):
         """Rows as of holders; None if `stop` answered with true before the end, or after so many seconds of this thread's time."""
@@ -75,15 +77,22 @@ class Leftovers:
         return [*rows, *self._lodged(seen, stop)]
 
     def _lodged(self, seen, stop):
-        """The row of `lodgers`, which has a time of its own and fails alone."""
+        """The rows of `lodgers` and of `swollen`, which have a time of their own and fail alone."""
         deadline = begin() + _LODGED_S
-        try:
-            row = lodgers.look(
-                self._shell, seen, _spread, _walker, lambda: _or_stop(lambda: stop() or now() > deadline)
-            )
-        except Exception:  # the time is over, too
-            return []
-        return [] if row is None else [row]
+        rows = []
+
+        def late():
+            return _or_stop(lambda: stop() or now() > deadline)
+
+        for look in (
+            lambda: [lodgers.look(self._shell, seen, _spread, _walker, late)],
+            lambda: self._swollen.look(self._shell, _spread, _walker, late),
+        ):
+            try:
+                rows += look()
+            except Exception:  # noqa: BLE001 - the time is over, too
+                continue
+        return [row for row in rows if row is not None]
 
     def _rows(self, members, lists, seen, heap, stop):
         frozen = gc.get_freeze_count() - self._frozen
@@ -100,6 +109,8 @@ class Leftovers:
         added = atexit._ncallbacks() - self._exits  # it does not say which they are
         if (pinned or callables) and added > 0:
             rows.append(_at_exit(pinned, callables, seen, added, stop))
+        elif callables:
+            rows.append(_by_c_code(callables, seen, stop))
         return rows
 
     def _reachable(self, stop):
@@ -283,6 +294,13 @@ def _at_exit(pinned, callables, seen, added, stop):
     # As many callables as exit functions were added: it is they that keep the objects, and not another C library.
     shared = not 0 < len(callables) <= added
     return {**row, "names": [label], "detail": what, "maybe_shared": shared}
+
+
+def _by_c_code(callables, seen, stop):
+    """The row of callables that only C code refers to, and that are no functions of `atexit`."""
+    size = _walker(seen, stop).below(callables)
+    label, count = Counter(map(_name_of, callables)).most_common(1)[0]
+    return {**_row("registry", "sys.addaudithook", "hidden", size, count), "detail": label}
 
 
 def _is_users_callable(one):

@@ -26,11 +26,11 @@ _FUNCTION = types.FunctionType
 
 def look(shell, reachable, spread, walker, stop):
     """A row, or None. `reachable`: ids of all that anything leads to; `spread` and `walker` are those of `leftovers`."""
-    barrier = _barrier(shell)
-    named = set(barrier)
-    roots = _named_roots(shell)
+    around = barrier(shell)
+    named = set(around)
+    roots = named_roots(shell)
     named.update(map(id, roots))
-    spread(roots, named, stop, keep=_passed)
+    spread(roots, named, stop, keep=passed)
     found = _of_notebook(reachable, named, stop)
     try:
         if len(found) < _LEAST:
@@ -41,7 +41,7 @@ def look(shell, reachable, spread, walker, stop):
         same = [one for one in found if _name_of(one) == label]
         # One may lie within another, as functions do that wrap each other: so the way up begins at many of them.
         same[_WIDEST // 2 : -_WIDEST // 2] = []
-        place, container = _place(same, {*named, id(found)} - barrier, barrier, stop)
+        place, container = _place(same, {*named, id(found)} - around, around, stop)
     finally:
         found.clear()
     if place is None or count < _LEAST:
@@ -50,21 +50,22 @@ def look(shell, reachable, spread, walker, stop):
     return {**row, "before": 0, "count": count, "path": place if container else "", "shape": container}
 
 
-def _modules():
+def modules():
+    """(name, module) of all that are loaded."""
     for name, module in list(sys.modules.items()):
         if type(name) is str and derives(type(module), types.ModuleType):
             yield name, module
 
 
-def _barrier(shell):
+def barrier(shell):
     """Ids of what leads to everything: modules, their namespaces, the shell."""
     found = {id(shell), id(sys.modules), id(shell.user_ns), id(shell.user_ns_hidden)}
-    for _, module in _modules():
+    for _, module in modules():
         found |= {id(module), id(module_globals(module))}
     return found
 
 
-def _named_roots(shell):
+def named_roots(shell):
     """What somebody is known to hold: names, the shell's results, the last exception, registries, functions that run."""
     from . import holders
     from .running import locals_of
@@ -81,13 +82,13 @@ def _named_roots(shell):
             roots += locals_of(frame) if frame.f_code.co_flags & 1 else []
             frame = frame.f_back
     frames.clear()
-    barrier = _barrier(shell)
-    passed = _passed([root for root in roots if id(root) not in barrier])
+    around = barrier(shell)
+    through = passed([root for root in roots if id(root) not in around])
     roots.clear()  # our own frame is among those that run: the list would be a cycle
-    return passed
+    return through
 
 
-def _passed(objects):
+def passed(objects):
     """Those through which the way from a name goes on: the classes of libraries lead to what is not the name's."""
     kinds = {id(kind): kind for kind in map(type, objects)}
     classes = {key for key, kind in kinds.items() if derives(kind, type)}
@@ -123,9 +124,9 @@ def _name_of(one):
     return name if type(name) is str else ""
 
 
-def _place(things, named, barrier, stop):
+def _place(things, named, around, stop):
     """(expression of what a module leads to one of them by, class of that container if it holds it directly)."""
-    modules = {id(module_globals(module)): name for name, module in _modules() if _is_foreign(name)}
+    spaces = {id(module_globals(module)): name for name, module in modules() if _is_foreign(name)}
     level, seen = things, set(map(id, things))
     for _ in range(_DEEPEST):
         stop()
@@ -134,11 +135,11 @@ def _place(things, named, barrier, stop):
             key = id(holder)
             if holder is level or key in named or type(holder) is types.FrameType:
                 continue
-            if key in modules:
-                return _way_down(modules[key], holder, things, seen, set(barrier), stop)
+            if key in spaces:
+                return _way_down(spaces[key], holder, things, seen, set(around), stop)
             if derives(type(holder), type):
                 return f"{module_of(holder)}.{type_name(holder)}", ""
-            if key not in seen and key not in barrier:
+            if key not in seen and key not in around:
                 seen.add(key)
                 above.append(holder)
         level = above[:_WIDEST]
@@ -146,11 +147,11 @@ def _place(things, named, barrier, stop):
             break
     del level
     # What was there at the start is frozen, and does not show up as a referrer: from there it is looked for downwards.
-    passed = set(barrier)
-    for name, module in _modules():
+    behind = set(around)
+    for name, module in modules():
         stop()
         if _is_foreign(name):
-            place, container = _way_down(name, module_globals(module), things, seen, passed, stop)
+            place, container = _way_down(name, module_globals(module), things, seen, behind, stop)
             if place is not None:
                 return place, container
     return None, ""
@@ -160,7 +161,7 @@ def _is_foreign(name):
     return name != "__main__" and not name.startswith("rust_hygiene_agent")
 
 
-def _way_down(module, names, things, above, passed, stop):
+def _way_down(module, names, things, above, behind, stop):
     """The same, for a module that may lead to one of the things, or to what is known to be `above` them."""
     own = [(key, value) for key, value in list(names.items()) if type(key) is str and not _is_large(value)]
     for key, value in own:
@@ -170,11 +171,11 @@ def _way_down(module, names, things, above, passed, stop):
         level = [value]
         for _ in range(_DOWN):
             stop()
-            level = [one for one in referents(level) if gc.is_tracked(one) and id(one) not in passed]
-            passed.update(map(id, level))
+            level = [one for one in referents(level) if gc.is_tracked(one) and id(one) not in behind]
+            behind.update(map(id, level))
             if any(id(one) in above for one in level):
                 return f"{module}.{key}", _shape(value, things)
-            level = _passed([one for one in level if id(type(one)) not in _ENDS and not _is_large(one)])
+            level = passed([one for one in level if id(type(one)) not in _ENDS and not _is_large(one)])
             if len(level) > _LARGEST:
                 break
     return None, ""

@@ -10,7 +10,7 @@ from types import FunctionType, MethodType, ModuleType
 
 from .kinds import derives, module_globals, mro_of
 
-_CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
+CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
 _LIBRARIES = ("/site-packages/", "/dist-packages/")
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 _FEW = 20
@@ -24,7 +24,7 @@ def containers():
     found = []
     for module, own in _users():
         for name, value in list(own.items()):
-            if id(type(value)) in _CONTAINERS and type(name) is str and not name.startswith("__"):
+            if id(type(value)) in CONTAINERS and type(name) is str and not name.startswith("__"):
                 if length(value) >= _LEAST:
                     found.append((f"{module}.{name}", value))
     return found
@@ -33,7 +33,7 @@ def containers():
 def length(container):
     """How many things it holds; in a dictionary of few lists, those in the lists."""
     if type(container) is dict and len(container) < _FEW:
-        return sum(len(one) if id(type(one)) in _CONTAINERS else 1 for one in list(container.values()))
+        return sum(len(one) if id(type(one)) in CONTAINERS else 1 for one in list(container.values()))
     return len(container)
 
 
@@ -45,7 +45,7 @@ def holds_callables(container):
     for _ in range(2):
         items = container.values() if derives(type(container), dict) else container
         first = next(iter(list(islice(items, 1))), None)
-        if id(type(first)) not in _CONTAINERS:
+        if id(type(first)) not in CONTAINERS:
             return _is_function(first) or _is_around_function(first)
         container = first
     return False

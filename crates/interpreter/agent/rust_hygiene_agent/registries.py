@@ -174,21 +174,66 @@ def garbage():
     return [Registered("cycle", "gc.garbage", "garbage", list(found))] if found else []
 
 
-def scheduled():
-    """What the event loop will call at a later time."""
+def _loop():
+    """The event loop of the main thread."""
     local = _plain(attribute("asyncio.events", "_event_loop_policy"), "_local")
-    handles = _plain(getattr(local, "_loop", None), "_scheduled")
-    kind = attribute("asyncio.events", "TimerHandle")
+    return getattr(local, "_loop", None)
+
+
+def _by_function(handles, kind):
+    """{name of the function that it calls: [handle]} of asyncio's handles, but for ours."""
     found = {}
-    for handle in list(handles) if type(handles) is list else ():
+    for handle in handles:
         if type(handle) is not kind or handle._callback is None:
             continue
         function, name = handle._callback, _name_of(handle._callback)
         if type(function) is types.MethodType:
             function = function.__func__
         if "rust_hygiene_agent" not in (getattr(function, "__module__", None) or ""):
-            found.setdefault(name or "call_later", []).append(handle)
-    return [Registered("suspended", name, "handle", handles) for name, handles in found.items()]
+            found.setdefault(name, []).append(handle)
+    return found
+
+
+def scheduled():
+    """What the event loop will call at a later time."""
+    waiting = _plain(_loop(), "_scheduled")
+    found = _by_function(
+        list(waiting) if type(waiting) is list else (), attribute("asyncio.events", "TimerHandle")
+    )
+    return [
+        Registered("suspended", name or "call_later", "handle", handles) for name, handles in found.items()
+    ]
+
+
+def readers():
+    """What the event loop calls when something has come on a descriptor."""
+    keys = _plain(_plain(_loop(), "_selector"), "_fd_to_key")
+    pairs = [key[3] for key in list(keys.values())] if type(keys) is dict else []
+    handles = [handle for pair in pairs if type(pair) is tuple for handle in pair]
+    found = _by_function(handles, attribute("asyncio.events", "Handle"))
+    return [
+        Registered("registry", "asyncio", "readers", theirs, detail=name or "function")
+        for name, theirs in found.items()
+        if name != "_read_from_self"  # the loop's own
+    ]
+
+
+def formatters(shell):
+    """Functions by which IPython shows the notebook's classes, and those classes: one that is defined anew is another."""
+    known = _plain(getattr(shell, "display_formatter", None), "_trait_values")
+    known = known.get("formatters") if type(known) is dict else None
+    for mime, formatter in list(known.items()) if derives(type(known), dict) else ():
+        printers = (_plain(formatter, "_trait_values") or {}).get("type_printers")
+        if derives(type(printers), dict):
+            theirs = [
+                (kind, function)
+                for kind, function in list(printers.items())
+                if _is_notebooks(function) or (derives(type(kind), type) and is_users_class(kind))
+            ]
+            if len(theirs) > 1:
+                yield Registered(
+                    "registry", f"IPython's formatter of {mime}", "formatters", theirs, detail=mime
+                )
 
 
 def history(shell):
@@ -276,7 +321,7 @@ def _shown(thread):
 
 
 def _held_by(frame):
-    """(name of the outermost function of the notebook's, values of local variables) of a thread; (None, []) of ours."""
+    """(name of the outermost function of the notebook's, values of local variables) of a thread; (None, []) of ours and of asyncio's."""
     from .running import locals_of
 
     name, held = "", []
@@ -284,8 +329,11 @@ def _held_by(frame):
         module = frame.f_globals.get("__name__", "")
         if type(module) is not str:
             module = ""
-        if module.startswith("rust_hygiene_agent"):
-            return None, []
+        if module.startswith("rust_hygiene_agent") or module == "asyncio.unix_events":
+            return (
+                None,
+                [],
+            )  # asyncio's waits for a child, with a way to the loop and so to all that the loop has
         if module == "__main__":
             name = frame.f_code.co_name
         # What a pool's own threads have in hand is the pool's, such as a way back to results that somebody else holds.
@@ -321,10 +369,11 @@ def everything(shell):
         garbage,
         tasks,
         scheduled,
+        readers,
         threads,
         models,
     )
-    of_shell = (shell_events, shell_hooks, history, of_modules)
+    of_shell = (shell_events, shell_hooks, formatters, history, of_modules)
     for look in (*looks, *(functools.partial(look, shell) for look in of_shell)):
         try:
             found += look()

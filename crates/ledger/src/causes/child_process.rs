@@ -37,7 +37,7 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
     let owners = facts.holders.iter().filter(|holder| {
         holder.kind == HolderKind::Children
             && (holder.count > 1
-                || !["Process", "Popen", "multiprocessing"].contains(&sort(holder)))
+                || !["Process", "Popen", "asyncio", "multiprocessing"].contains(&sort(holder)))
             // A manager's process is there to keep things: what it costs to start it is not what was put into it.
             && (sort(holder) != "Manager" || children.left.is_empty())
     });
@@ -102,6 +102,10 @@ fn advice(owner: &Holder) -> (&'static str, String) {
         "Popen" => (
             "a process that was started by Popen ends by itself, or by terminate() and wait().",
             each(owner, "({}.terminate(), {}.wait())"),
+        ),
+        "asyncio" => (
+            "a process that asyncio started ends by itself, or by terminate() and await wait().",
+            each(owner, "({}.terminate(), await {}.wait())"),
         ),
         "Manager" => (
             "a Manager's process keeps what was put into its dicts and lists until it is taken out there (clear(), pop()), or shutdown().",

@@ -7,7 +7,8 @@
 //! that it refers to.
 //!
 //! **How it is detected.** In idle time: what names, results and known registries lead to is compared with what anything leads to; the
-//! way up from one of the things to a module names the place.
+//! way up from one of the things to a module names the place. Containers of libraries that have grown in several looks are sized, and
+//! functions that only C code refers to are counted.
 //!
 //! **Example.** `register_module_forward_hook(Recorder())` in a cell that is run again
 //!
@@ -24,6 +25,9 @@ use crate::record::{Cause, CulpritKind, Finding};
 use crate::size::human;
 
 const MANY: u64 = 2;
+/// What is known of things in a library: they are the notebook's; they are in a container that grows, or is large; only C code refers
+/// to them.
+const KINDS: [&str; 4] = ["lodged", "swollen", "large", "hidden"];
 const FRAMEWORKS: [&str; 4] = ["keras", "tensorflow", "jax", "numba"];
 
 pub(super) fn detect(evidence: &Evidence) -> Verdict {
@@ -34,15 +38,89 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
     let found = facts
         .holders
         .iter()
-        .filter(|holder| holder.kind == HolderKind::Registry && holder.type_name == "lodged")
+        .filter(|holder| {
+            holder.kind == HolderKind::Registry && KINDS.contains(&holder.type_name.as_str())
+        })
         .filter(|holder| holder.count >= MANY && holder.bytes >= evidence.thresholds.min_held)
         .filter(|holder| holder.bytes / 2 <= unnamed) // else somebody else accounts for them
+        .filter(|holder| {
+            holder.type_name != "large" || (evidence.grows && holder.bytes >= unnamed / 2)
+        })
         .map(told)
         .collect();
     settled(facts.complete, found)
 }
 
 fn told(holder: &Holder) -> Finding {
+    match holder.type_name.as_str() {
+        "swollen" | "large" => swollen(holder),
+        "hidden" => hidden(holder),
+        _ => lodged(holder),
+    }
+}
+
+/// A container of a library's that grows from cell to cell.
+fn swollen(holder: &Holder) -> Finding {
+    let (place, count, held) = (&holder.name, holder.count, human(holder.bytes));
+    let module = module_of(place);
+    let (cause, message) = if holder.detail == "callables" {
+        let message = format!(
+            "`{place}` grows from cell to cell and keeps {held} in {count} entries that no variable leads to: what is registered there stays. \
+             Remove what is done, or register only once."
+        );
+        (Cause::RegistryCallback, message)
+    } else {
+        let message = format!(
+            "`{place}` grows from cell to cell and keeps {held} in {count} entries that no variable leads to: a cache without a bound. Clear it."
+        );
+        (Cause::CacheGrowth, message)
+    };
+    let hint = match (cause, holder.shape.as_str()) {
+        (Cause::CacheGrowth, _) => format!("import {module}; {place}.clear()"),
+        (_, "dict") => format!("import {module}; {place}.clear()  # or pop() what is yours"),
+        _ => format!("import {module}; {place}.clear()  # or remove() what is yours"),
+    };
+    let told = Told {
+        kind: CulpritKind::Library,
+        message,
+        hint,
+        step: None,
+    };
+    finding(cause, holder, holder.bytes, told)
+}
+
+/// Callables of the notebook's that only C code refers to.
+fn hidden(holder: &Holder) -> Finding {
+    let told = Told {
+        kind: CulpritKind::Library,
+        message: format!(
+            "{} functions `{}` hold {}, and only C code refers to them, as it does to audit hooks (sys.addaudithook), which cannot be removed. \
+             Register such a callback only once.",
+            holder.count,
+            holder.detail,
+            human(holder.bytes)
+        ),
+        hint: format!(
+            "# audit hooks stay until the kernel is restarted: register `{}` only once, in a cell of its own",
+            holder.detail
+        ),
+        step: None,
+    };
+    finding(Cause::RegistryCallback, holder, holder.bytes, told)
+}
+
+/// The module of an expression such as `linecache.cache`, or `package.module.Class.table`.
+fn module_of(place: &str) -> String {
+    let parts: Vec<&str> = place.split('.').collect();
+    let is_class = |part: &&str| part.starts_with(|c: char| c.is_ascii_uppercase());
+    let until = parts
+        .iter()
+        .position(is_class)
+        .unwrap_or(parts.len().saturating_sub(1));
+    parts[..until.min(parts.len().saturating_sub(1))].join(".")
+}
+
+fn lodged(holder: &Holder) -> Finding {
     let (place, count, held) = (&holder.name, holder.count, human(holder.bytes));
     let library = place.split('.').next().unwrap_or_default();
     let (cause, message) = if FRAMEWORKS.contains(&library) {
@@ -144,5 +222,47 @@ mod tests {
                 .unnamed(MIB as i64)
                 .judge(detect)
         ));
+    }
+
+    #[test]
+    fn what_a_librarys_container_holds_is_told_if_memory_is_known_to_grow() {
+        for (kind, detail, grows, unnamed, cause) in [
+            ("swollen", "", false, 60, Some(Cause::CacheGrowth)),
+            (
+                "swollen",
+                "callables",
+                false,
+                60,
+                Some(Cause::RegistryCallback),
+            ),
+            ("swollen", "", false, 20, None), // names account for most of it
+            ("large", "", false, 60, None),   // it may be the library's own table
+            ("large", "", true, 60, Some(Cause::CacheGrowth)),
+            ("large", "", true, 200, None), // most of what grows is elsewhere
+        ] {
+            let mut held = holder(HolderKind::Registry, "lib.parts.Table._all", &[], 60 * MIB);
+            (held.type_name, held.detail, held.count) = (kind.into(), detail.into(), 9);
+            (held.path, held.shape) = (held.name.clone(), "dict".into());
+            let mut case = Case::of(vec![held]).unnamed(unnamed * MIB as i64);
+            case.grows = grows;
+            let found = case.judge(detect);
+            let Some(cause) = cause else {
+                assert!(is_gone(found), "{kind} {grows} {unnamed}");
+                continue;
+            };
+            let found = finding(found);
+            assert_eq!(found.cause, cause);
+            let line = "import lib.parts; lib.parts.Table._all.clear()";
+            assert!(found.hint.starts_with(line), "{}", found.hint);
+        }
+    }
+
+    #[test]
+    fn callables_that_only_c_code_has_are_told_by_their_name() {
+        let mut held = holder(HolderKind::Registry, "sys.addaudithook", &[], 60 * MIB);
+        (held.type_name, held.detail, held.count) = ("hidden".into(), "watch".into(), 5);
+        let found = finding(Case::of(vec![held]).unnamed(60 * MIB as i64).judge(detect));
+        assert_eq!(found.cause, Cause::RegistryCallback);
+        assert!(found.message.contains("5 functions `watch`"));
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Evidence<'a> {
     pub host: &'a meter::Host,
     /// Bytes of the delta that no variable and no holder accounts for.
     pub unnamed: i64,
+    /// Memory is known to grow that nothing explains.
+    pub grows: bool,
     /// In how many cells a holder has grown.
     pub growth: &'a Growths,
     /// The code of the cell.
@@ -249,6 +251,7 @@ pub(crate) mod testing {
             thresholds: &Thresholds::default(),
             host: &meter::Host::default(),
             unnamed: 0,
+            grows: false,
             growth: &Growths::default(),
             code: &Code::default(),
         })
@@ -277,6 +280,7 @@ pub(crate) mod testing {
         pub facts: Facts,
         host: meter::Host,
         unnamed: i64,
+        pub grows: bool,
         growths: Growths,
         source: String,
         runs: Source,
@@ -288,6 +292,7 @@ pub(crate) mod testing {
                 facts: holders(held),
                 host: meter::Host::default(),
                 unnamed: 0,
+                grows: false,
                 growths: Growths::default(),
                 source: String::new(),
                 runs: Source::default(),
@@ -363,6 +368,7 @@ pub(crate) mod testing {
                 thresholds: &Thresholds::default(),
                 host: &self.host,
                 unnamed: self.unnamed,
+                grows: self.grows,
                 growth: &self.growths,
                 code: &Code::new(&self.source),
             })

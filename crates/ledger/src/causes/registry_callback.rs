@@ -126,6 +126,26 @@ fn told(holder: &Holder) -> Told {
                  getattr(_f, \"__module__\", \"\") == \"__main__\"].clear()"
             ),
         ),
+        "readers" => (
+            format!(
+                "{count} readers of the event loop (loop.add_reader) hold {held} for {}(): remove_reader() what is done, before its \
+                 socket is closed.",
+                holder.detail
+            ),
+            format!(
+                "import asyncio; [asyncio.get_event_loop().remove_reader(_k.fileobj) for _k in \
+                 list(asyncio.get_event_loop()._selector.get_map().values()) if any(getattr(_h, \"_callback\", None) and \
+                 getattr(_h._callback, \"__name__\", \"\") == {:?} for _h in _k.data)].clear()",
+                holder.detail
+            ),
+        ),
+        "formatters" => (
+            format!(
+                "{count} formatters are registered (for_type) for classes that were defined anew, in {name}, and hold {held} with every \
+                 version of the class. Define the class once, in a cell of its own, or register it by name (for_type_by_name)."
+            ),
+            formatters(&holder.detail),
+        ),
         "hooks" => (
             format!(
                 "{count} callbacks in {name} hold {held}: each run of a cell that registers one adds to them. Remove what is done."
@@ -143,6 +163,15 @@ fn told(holder: &Holder) -> Told {
         hint,
         step: None,
     }
+}
+
+/// The line that forgets the notebook's own classes.
+fn formatters(mime: &str) -> String {
+    let printers = format!("get_ipython().display_formatter.formatters[{mime:?}].type_printers");
+    format!(
+        "import gc; [{printers}.pop(_t) for _t in list({printers}) if getattr(_t, \"__module__\", \"\") == \"__main__\"].clear(); \
+         gc.collect()"
+    )
 }
 
 fn logger(name: &str) -> String {
