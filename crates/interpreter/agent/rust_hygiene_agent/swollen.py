@@ -4,15 +4,17 @@ For idle moments. What they hold and no name of the user's leads to is sized. Of
 that they grow; of others the front knows whether memory grows that nothing else explains.
 """
 
+from collections import deque
 from types import ModuleType
 
 from . import lodgers, own_modules
 from .clock import now
-from .kinds import derives, module_globals, module_of
+from .kinds import derives, is_function_of_notebook, module_globals, module_of, referents
 
 _LEAST = 2  # looks in which it has grown
 _LARGE = 4 << 20  # bytes; less is not worth a word
 _MOST = 200_000  # names of modules and classes that are looked at
+_PARTS = 40
 _EACH_S = 0.03  # what takes longer consists of very many things: it is the library's own
 _class_dict = type.__dict__["__dict__"].__get__
 
@@ -22,48 +24,52 @@ class Swollen:
 
     def __init__(self):
         """Nothing is known."""
-        self._lengths = {}  # expression -> (id of the container, length, looks in which it had grown)
+        # By expression. Numbers alone: containers that stay would bring the next collection nearer.
+        self._ids, self._lengths, self._grew = {}, {}, {}
 
     def look(self, shell, spread, walker, stop):
         """Rows of those that hold much; `spread` and `walker` are those of `leftovers`."""
-        found = list(_containers(stop))
-        looks = self._looks(found)
+        # Pairs of all of them at once would stay in Python's list of free tuples, and bring the next collection nearer.
+        names, containers = [], []
+        for name, container in _containers(stop):
+            names.append(name)
+            containers.append(container)
+        self._note(names, containers)
         barrier = lodgers.barrier(shell)
         roots = lodgers.named_roots(shell)
-        own = {id(container) for _, container in found}
+        own = set(map(id, containers))
         # What a name leads to by way of the library itself is the library's.
         named = {*barrier, *map(id, roots), *own}
         spread(roots, named, stop, keep=lodgers.passed)
         counter = walker(named - own, stop)
         rows = []
-        for name, container in found:
+        for name, container in zip(names, containers):
             stop()
             size, reached = counter.within(now() + _EACH_S, [container])
             if reached and size >= _LARGE:
-                rows.append(_row(name, container, size, looks[name] >= _LEAST))
+                rows.append(_row(name, container, size, self._grew.get(name, 0) >= _LEAST))
         return rows
 
-    def _looks(self, found):
-        """{expression: in how many looks it had grown since the one before}."""
-        before, self._lengths = self._lengths, {}
-        for name, container in found:
-            length = len(container)
-            key, last, looks = before.get(name, (0, length, 0))
-            if key != id(container):
-                last, looks = length, 0
-            self._lengths[name] = id(container), length, looks + (length > last)
-        return {name: known[2] for name, known in self._lengths.items()}
+    def _note(self, names, containers):
+        """Notes lengths, and in how many looks each container had grown since the one before."""
+        ids, lengths, grew = {}, {}, {}
+        for name, container in zip(names, containers):
+            ids[name], lengths[name] = id(container), len(container)
+            if self._ids.get(name) == ids[name]:
+                grew[name] = self._grew.get(name, 0) + (lengths[name] > self._lengths[name])
+        self._ids, self._lengths, self._grew = ids, lengths, grew
 
 
 def _containers(stop):
     """(expression, container) of all that modules of libraries, and the classes in them, have under names of theirs."""
     left = _MOST
-    for module, own in lodgers.modules():
+    for module, loaded in lodgers.modules():
         stop()
         if module == "__main__" or module.startswith("rust_hygiene_agent"):
             continue
-        names = module_globals(own)
-        for name, value in list(names.items()):
+        names = module_globals(loaded)
+        for name in list(names):
+            value = names.get(name)
             left -= 1
             if type(name) is not str or name.startswith("__"):
                 continue
@@ -71,7 +77,9 @@ def _containers(stop):
             if id(kind) in own_modules.CONTAINERS:
                 yield f"{module}.{name}", value
             elif kind is not ModuleType and derives(kind, type) and module_of(value) == module:
-                for part, inner in list(_class_dict(value).items()):
+                own = _class_dict(value)
+                for part in list(own):
+                    inner = own.get(part)
                     left -= 1
                     if id(type(inner)) in own_modules.CONTAINERS and type(part) is str and part[:2] != "__":
                         yield f"{module}.{name}.{part}", inner
@@ -81,6 +89,17 @@ def _containers(stop):
 
 def _row(name, container, size, grows):
     kind = "swollen" if grows else "large"
-    detail = "callables" if own_modules.holds_callables(container) else ""
+    detail = "callables" if _calls(container) else ""
     row = {"kind": "registry", "name": name, "names": [], "type": kind, "detail": detail, "bytes": size}
     return {**row, "before": 0, "count": len(container), "path": name, "shape": type(container).__name__}
+
+
+def _calls(container):
+    """Whether what it holds are functions, or things that refer to one of the notebook's, as an entry of a registry does."""
+    if own_modules.holds_callables(container):
+        return True
+    items = container.values() if derives(type(container), dict) else container
+    last = next(iter(deque(items, 1)), None)
+    parts = referents([last]) if last is not None else []
+    parts += [part for one in parts if type(one) is dict for part in list(one.values())[:_PARTS]]
+    return any(map(is_function_of_notebook, parts[:_PARTS]))

@@ -89,13 +89,14 @@ fn told(holder: &Holder) -> Told {
             CulpritKind::Holder,
             format!(
                 "{} timers of the event loop (call_later, call_at) keep {held} in the arguments of {}() until they are due: cancel() \
-                 what is no longer wanted.",
+                 what is no longer wanted, or stop() what calls it again and again.",
                 holder.count, holder.name
             ),
             format!(
                 "import asyncio; [_h.cancel() for _h in list(asyncio.get_event_loop()._scheduled) if getattr(_h._callback, \
                  \"__name__\", \"\") == {:?}].clear()",
-                holder.name
+                // A library's object may stand between the timer and what it calls in the end.
+                if holder.detail.is_empty() { &holder.name } else { &holder.detail }
             ),
         ),
         "timer" => (
