@@ -53,6 +53,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "interrupts.py",
     "isolate.py",
     "kernel.py",
+    "kernel_log.py",
     "kinds.py",
     "leftovers.py",
     "libc.py",

@@ -53,14 +53,15 @@ class Asking:
             raise StdinNotImplementedError(
                 "getpass was called, but this frontend does not support input requests."
             )
-        if stream is not None or echo_char is not None:
-            import warnings
+        for name, given in (("stream", stream), ("echo_char", echo_char)):
+            if given is not None:
+                import warnings
 
-            warnings.warn(
-                "`stream` and `echo_char` of `getpass.getpass` have no effect in a notebook",
-                UserWarning,
-                stacklevel=2,
-            )
+                warnings.warn(
+                    f"The `{name}` parameter of `getpass.getpass` will have no effect when using ipykernel",
+                    UserWarning,
+                    stacklevel=2,
+                )
         return here._input_request(str(prompt), password=True)
 
     def _input_request(self, prompt, password):

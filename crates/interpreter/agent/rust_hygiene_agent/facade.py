@@ -92,6 +92,30 @@ class Facade(PassesFor):
         return self._comms
 
     @property
+    def shell_stream(self):
+        """An address to send to, as `shell_socket`."""
+        return self.shell_socket
+
+    @property
+    def shell_streams(self):
+        """The same, in a list."""
+        return [self.shell_socket]
+
+    @property
+    def control_stream(self):
+        """An address to send to, as `control_socket`."""
+        return self.control_socket
+
+    @property
+    def shell_class(self):
+        """The shell's class."""
+        return type(self.shell)
+
+    def has_trait(self, name):
+        """Whether there is an attribute of this name: the kernel's are no traits."""
+        return hasattr(self, name)
+
+    @property
     def _parent_header(self):
         warnings.warn(
             "Kernel._parent_header is deprecated in ipykernel 6. Use .get_parent()",

@@ -12,6 +12,7 @@ from .channel import _exit
 from .facade import Facade
 from .frames import ChannelClosed, dumps, flat
 from .interrupts import Interrupts, cares_for_interrupts
+from .kernel_log import kernel_log
 from .replies import Request, error_reply, text_of
 from .routing import header_of
 from .serve import Server
@@ -48,7 +49,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         )
         self.facts = None
         self.guard = None
-        self.log = logging.getLogger("IPKernelApp")
+        self.log = kernel_log()
         self._init_asking()
         self.thread = threading.main_thread()
         self.subshells = {}

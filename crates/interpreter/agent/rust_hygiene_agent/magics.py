@@ -128,6 +128,7 @@ class KernelMagics(Magics):
     @line_magic
     def config(self, line):
         # IPython's own; what is made only when it is used is made for it
+        self.shell.kernel.settle()
         _ = self.shell.Completer, self.shell.kernel.app
         return ConfigMagics.config(self, line)
 

@@ -21,6 +21,8 @@ class Server:
     def __init__(self, channel, take):
         self._channel = channel
         self._take = take  # takes every frame that is there
+        self._context = contextvars.copy_context()  # of all requests: what a cell sets, a later one can reset
+        self._inside = False
         self._idle = None  # (due, function)
         self._handle = None
         self._main = threading.get_ident()
@@ -75,9 +77,14 @@ class Server:
     def _take_in_task(self):
         task = self._task
         task.enter()
+        inside, self._inside = self._inside, True
         try:
-            self._take()
+            if inside:
+                self._take()  # a cell runs the loop itself
+            else:
+                self._context.run(self._take)
         finally:
+            self._inside = inside
             task.leave()
 
     def _mark(self, running):
@@ -119,11 +126,11 @@ class Server:
             return
         if "asyncio" in sys.modules:
             return  # another thread imported it: the loop takes what has come
-        self._taking = True
+        self._taking = self._inside = True
         try:
-            self._take()
+            self._context.run(self._take)
         finally:
-            self._taking = False
+            self._taking = self._inside = False
             if self._marked:
                 self._mark(False)
 

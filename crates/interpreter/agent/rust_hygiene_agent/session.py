@@ -1,9 +1,11 @@
 """Stand-ins for the `Session` and the sockets of ipykernel: libraries send messages through them by hand."""
 
+import json
 import os
 import uuid
 
 from .facade import PassesFor
+from .frames import dumps
 
 _TYPES_ON_SHELL = ("_reply",)
 
@@ -20,6 +22,38 @@ class Session(PassesFor):
         self.username = username
         self.signature_scheme = "hmac-sha256"
         self.debug = False
+        self.metadata = {}
+        self.adapt_version = 0
+        self.check_pid = True
+        self.packer = self.unpacker = "json"
+
+    @property
+    def msg_id(self):
+        """A fresh id for a message."""
+        return f"{self.session}_{uuid.uuid4().hex}"
+
+    def pack(self, value):
+        """A part of a message as bytes."""
+        return dumps(value, strict=True)
+
+    def unpack(self, part):
+        """The inverse of `pack`."""
+        return json.loads(bytes(part))
+
+    def sign(self, parts):
+        """The signature of a message's packed parts."""
+        import hashlib
+        import hmac
+
+        return hmac.new(self.key, b"".join(parts), hashlib.sha256).hexdigest().encode() if self.key else b""
+
+    def serialize(self, msg, ident=None):
+        """The frames of a message, as `send_multipart` takes them."""
+        idents = [ident] if isinstance(ident, bytes) else list(ident or ())
+        content = msg.get("content") or {}
+        parts = [self.pack(msg[name]) for name in ("header", "parent_header", "metadata")]
+        parts.append(content if isinstance(content, bytes) else self.pack(content))
+        return [*idents, b"<IDS|MSG>", self.sign(parts), *parts]
 
     @property
     def bsession(self):
@@ -31,7 +65,7 @@ class Session(PassesFor):
         from datetime import datetime, timezone
 
         return {
-            "msg_id": f"{self.session}_{uuid.uuid4().hex}",
+            "msg_id": self.msg_id,
             "msg_type": msg_type,
             "username": self.username,
             "session": self.session,
@@ -94,8 +128,6 @@ class BackgroundSocket:
         frames = [bytes(frame) for frame in frames]
         try:
             at = frames.index(b"<IDS|MSG>")
-            import json
-
             header = json.loads(frames[at + 2])
             self._kernel.send_raw(
                 header["msg_type"], frames[at + 3], frames[at + 4], frames[at + 5], frames[at + 6 :]

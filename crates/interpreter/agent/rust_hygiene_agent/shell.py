@@ -37,6 +37,8 @@ _HISTORY_OF_SESSION = (
     "_iii",
     "_i00",
 )
+# Modules that the kernel goes on using, beside those of the start and the standard library.
+_OURS = set("rust_hygiene_agent IPython traitlets ipykernel comm tornado jedi parso debugpy".split())
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "application/pdf")
 
 
@@ -344,6 +346,16 @@ class ZMQInteractiveShell(InteractiveShell):
         """`exit` and `quit`."""
         self.exit_now = not self.keepkernel_on_exit
         self.payload_manager.write_payload({"source": "ask_exit", "keepkernel": self.keepkernel_on_exit})
+
+    def reset(self, new_session=True, aggressive=False):
+        """Empties the namespace; `aggressive` forgets the modules that the notebook has imported, too."""
+        if aggressive:
+            kept = _OURS | sys.stdlib_module_names
+            self._sys_modules_keys = {
+                *self.kernel.modules_at_start,
+                *(name for name in list(sys.modules) if name.partition(".")[0] in kept),
+            }
+        super().reset(new_session, aggressive)
 
     def run_cell(self, *args, **kwargs):
         """Runs a cell."""

@@ -32,6 +32,11 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
 
     encoding = "UTF-8"
     errors = None
+    __repr__ = object.__repr__
+
+    def _repr_pretty_(self, printer, cycle):
+        kind = type(self)
+        printer.text(f"<{kind.__module__}.{kind.__qualname__} at {id(self):#x}>")
 
     def read(self, size=-1):
         """Nothing can be read."""
@@ -62,6 +67,12 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
         """`stdout` or `stderr`, as in the protocol; the plain file calls itself by its descriptor."""
         return self._name
 
+    def reconfigure(
+        self, *, encoding=None, errors=None, newline=None, line_buffering=None, write_through=None
+    ):
+        """Changes when text is written, not how: the front reads UTF-8."""
+        super().reconfigure(line_buffering=line_buffering, write_through=write_through)
+
     def isatty(self):
         """False: a notebook is no terminal."""
         return False
@@ -74,6 +85,18 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
             pass
 
     # ipykernel's names
+
+    echo = None
+
+    @property
+    def topic(self):
+        """What the messages are called on the wire of ipykernel's."""
+        return b"stream." + self._name.encode()
+
+    @property
+    def session(self):
+        """The façade that libraries use to send messages by hand."""
+        return self.shell.kernel.session
 
     def _is_master_process(self):
         return os.getpid() == self._pid
