@@ -201,8 +201,23 @@ def scheduled():
         list(waiting) if type(waiting) is list else (), attribute("asyncio.events", "TimerHandle")
     )
     return [
-        Registered("suspended", name or "call_later", "handle", handles) for name, handles in found.items()
+        Registered(
+            "suspended", _called_by(handles[0]) or name or "call_later", "handle", handles, detail=name
+        )
+        for name, handles in found.items()
     ]
+
+
+def _called_by(handle):
+    """The name of the notebook's function that a library's object calls when its time has come, or ''."""
+    for called in (handle._callback, *(handle._args or ())):
+        while type(called) is functools.partial:
+            called = _partial_function(called)
+        if type(called) is types.MethodType and not is_users_class(type(called.__self__)):
+            for _, part in attributes(called.__self__):
+                if is_function_of_notebook(part):
+                    return _name_of(part)
+    return ""
 
 
 def readers():

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from . import lodgers, own_modules
 from .clock import now
-from .kinds import derives, is_function_of_notebook, module_globals, module_of, referents
+from .kinds import derives, is_function_of_notebook, module_globals, module_of, referents, type_name
 
 _LEAST = 2  # looks in which it has grown
 _LARGE = 4 << 20  # bytes; less is not worth a word
@@ -88,18 +88,26 @@ def _containers(stop):
 
 
 def _row(name, container, size, grows):
-    kind = "swollen" if grows else "large"
-    detail = "callables" if _calls(container) else ""
-    row = {"kind": "registry", "name": name, "names": [], "type": kind, "detail": detail, "bytes": size}
-    return {**row, "before": 0, "count": len(container), "path": name, "shape": type(container).__name__}
-
-
-def _calls(container):
-    """Whether what it holds are functions, or things that refer to one of the notebook's, as an entry of a registry does."""
-    if own_modules.holds_callables(container):
-        return True
     items = container.values() if derives(type(container), dict) else container
     last = next(iter(deque(items, 1)), None)
-    parts = referents([last]) if last is not None else []
+    calls = own_modules.holds_callables(container) or _calls(last)
+    return {
+        "kind": "registry",
+        "name": name,
+        "names": [],
+        "type": "swollen" if grows else "large",
+        "detail": "callables" if calls else "",
+        "bytes": size,
+        "before": 0,
+        "count": len(container),
+        "path": name,
+        "shape": type(container).__name__,
+        "element": type_name(type(last)),
+    }
+
+
+def _calls(entry):
+    """Whether something refers to a function of the notebook's, as an entry of a registry does."""
+    parts = referents([entry]) if entry is not None else []
     parts += [part for one in parts if type(one) is dict for part in list(one.values())[:_PARTS]]
     return any(map(is_function_of_notebook, parts[:_PARTS]))

@@ -65,8 +65,9 @@ fn swollen(holder: &Holder) -> Finding {
     let module = module_of(place);
     let (cause, message) = if holder.detail == "callables" {
         let message = format!(
-            "`{place}` grows from cell to cell and keeps {held} in {count} entries that no variable leads to: what is registered there stays. \
-             Remove what is done, or register only once."
+            "`{place}` grows from cell to cell and keeps {held} in {count} entries (`{}`) that no variable leads to: what is registered there stays. \
+             Remove what is done, or register only once.",
+            holder.element
         );
         (Cause::RegistryCallback, message)
     } else {
