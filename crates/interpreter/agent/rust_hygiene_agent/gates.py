@@ -12,6 +12,8 @@ import re
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
+from itertools import islice
+from weakref import ReferenceType
 
 from .buffers import add_up
 from .habits import evicts, fills
@@ -90,6 +92,8 @@ class Gates:
     def memo(self, expression, container, size, gpu):
         """Notes what the variable in hand keeps as a cache."""
         of = "memo" if id(type(container)) in _CACHES else "missing"
+        if type(next(iter(list(islice(container, 1))), None)) is ReferenceType:
+            of = "weak"
         account = self.accounts["cache", expression, self.root] = Account(of, container)
         account.bytes, account.count, account.gpu = size, dict.__len__(container), gpu
         account.detail = type_name(type(container))

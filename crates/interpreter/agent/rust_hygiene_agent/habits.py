@@ -6,8 +6,9 @@ Code is read and never run: a function names the container, and its instructions
 import opcode
 import types
 from collections import OrderedDict, defaultdict, deque
+from itertools import islice
 
-from .kinds import derives, module_of, mro_of
+from .kinds import attribute, derives, module_of, mro_of, referents
 
 _EVICTING = frozenset(("popitem", "popleft", "pop", "move_to_end"))
 _ASKING = frozenset(("get", "KeyError"))
@@ -24,6 +25,7 @@ _class_dict = type.__dict__["__dict__"].__get__
 _MOST = 2_000  # functions
 _LONGEST = 20_000  # bytes of code
 _ENTRIES = 3
+_DOWN, _WIDE = 4, 200  # levels, and objects of each, in which a key is looked for
 
 
 def evicts(function, name=None):
@@ -171,9 +173,12 @@ class Habits:
         """(expression, container) of what a variable keeps as one keeps a cache, without a bound; None if there is none.
 
         A subclass of `dict` whose `__missing__` stores what was made; or a dictionary that is called a cache, which a function looks
-        into before it stores, and which is the variable itself or an attribute of it.
+        into before it stores, and which is the variable itself or an attribute of it. Or a WeakKeyDictionary that keeps its keys.
         """
         kind = type(value)
+        if kind is attribute("weakref", "WeakKeyDictionary"):
+            data = _own(value, "data")
+            return (name, data) if type(data) is dict and _keeps_its_keys(data) else None
         if id(kind) in _MAPPINGS:
             return (name, value) if _is_called_a_cache(name) and _is_memo(name, self._naming(name)) else None
         if module_of(kind) != "__main__" or derives(kind, type):
@@ -191,6 +196,26 @@ class Habits:
 
 
 _unknown = object()
+
+
+def _keeps_its_keys(data):
+    """Whether values of a WeakKeyDictionary lead to their own keys: then no key ever goes."""
+    items = [*islice(data.items(), _ENTRIES)]
+    keys = [
+        reference() for reference, _ in items
+    ]  # held for a moment: none of them may go while it is looked for
+    return bool(items) and all(
+        key is not None and _leads_to(value, key) for key, (_, value) in zip(keys, items)
+    )
+
+
+def _leads_to(value, key):
+    level = [value]
+    for _ in range(_DOWN):
+        if any(one is key for one in level):
+            return True
+        level = [one for one in referents(level[:_WIDE]) if type(one) is not type]
+    return False
 
 
 def _own(value, name):

@@ -87,7 +87,7 @@ fn is_unbounded(evidence: &Evidence, holder: &Holder) -> bool {
                 Some(bound) => holder.count < bound && hits.saturating_mul(4) <= misses,
             }
         }
-        "default" => true,
+        "default" | "weak" => true,
         // A few data sets that are asked for by name are kept on purpose.
         "memo" => holder.count >= MANY || evidence.growth.of(holder) >= MODULE_GROWTHS,
         "missing" => evidence.growth.of(holder) >= 2, // such a dict may be the data themselves
@@ -105,7 +105,26 @@ fn word_after<'a>(holder: &'a Holder, word: &str) -> Option<&'a str> {
     words.nth(1)
 }
 
+/// A WeakKeyDictionary whose values lead to their keys.
+fn keeps_its_keys(holder: &Holder) -> Told {
+    Told {
+        kind: CulpritKind::Variable,
+        message: format!(
+            "The values of the WeakKeyDictionary `{}` refer to their own keys, so none of its {} entries ever goes, and they hold {}: \
+             keep a weakref.ref of the key in the value, or what you need of it.",
+            holder.name,
+            holder.count,
+            human(holder.bytes)
+        ),
+        hint: format!("{}.clear()", holder.name),
+        step: None,
+    }
+}
+
 fn told(holder: &Holder) -> Told {
+    if holder.type_name == "weak" {
+        return keeps_its_keys(holder);
+    }
     let (what, hint) = match holder.type_name.as_str() {
         "lru_cache" => {
             let import = word_after(holder, "module")
@@ -184,6 +203,7 @@ mod tests {
                 "dict",
                 "f.__defaults__[0].clear()",
             ),
+            ("weak", "_index", "dict", "_index.clear()"),
             (
                 "attribute",
                 "Features._memo",

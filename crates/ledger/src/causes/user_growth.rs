@@ -169,7 +169,7 @@ fn judge(evidence: &Evidence) -> Verdict {
     if in_holders >= growth / 2 {
         return Verdict::Gone; // theirs to report, or there is no growth
     }
-    let grown = culprit(recent, growth);
+    let grown = culprit(recent, growth.saturating_sub(in_slack.max(0)));
     if grown
         .as_ref()
         .is_some_and(|grown| trims(evidence.code.facts(), owner(grown)))
@@ -270,6 +270,7 @@ fn owner<'a>(grown: &'a Grown) -> &'a str {
     last.filter(|part| !part.is_empty()).unwrap_or(&grown.name)
 }
 
+/// The name that grew most, if it is two fifths of all growth: two may share it, such as a model and its optimiser.
 fn culprit<'a>(recent: &[&'a Run], growth: i64) -> Option<Grown<'a>> {
     let mut names: BTreeMap<String, Vec<&Growth>> = BTreeMap::new();
     for run in recent {
@@ -289,7 +290,7 @@ fn culprit<'a>(recent: &[&'a Run], growth: i64) -> Option<Grown<'a>> {
     };
     names
         .into_iter()
-        .filter(|(_, times)| times.len() * 3 >= recent.len() * 2 && sum(times) >= growth / 2)
+        .filter(|(_, times)| times.len() * 3 >= recent.len() * 2 && sum(times) >= growth / 5 * 2)
         .max_by_key(|(_, times)| sum(times))
         .map(|(name, times)| Grown { name, times })
 }
