@@ -17,6 +17,7 @@ _FEW = 20
 _AROUND = 3  # references of an object that is there for one function
 _class_dict = type.__dict__["__dict__"].__get__
 _LEAST = 3  # items; what is shorter is no cache
+_of_libraries = set()  # names of modules: there are thousands, and each is asked once
 
 
 def containers():
@@ -74,15 +75,22 @@ def cached():
 
 def _users():
     for name, module in list(sys.modules.items()):
-        if type(name) is not str or name == "__main__" or name.startswith("rust_hygiene_agent"):
+        if type(name) is not str or name in _of_libraries:
+            continue
+        if name == "__main__" or name.startswith("rust_hygiene_agent"):
             continue
         if not derives(type(module), ModuleType):
             continue
         own = module_globals(module)
         file = own.get("__file__")
-        if type(file) is str and not file.startswith((_STANDARD, "<")):
-            if not any(part in file for part in _LIBRARIES):
-                yield name, own
+        if (
+            type(file) is not str
+            or file.startswith((_STANDARD, "<"))
+            or any(part in file for part in _LIBRARIES)
+        ):
+            _of_libraries.add(name)
+        else:
+            yield name, own
 
 
 def scripts(shell):

@@ -9,13 +9,14 @@ import types
 from itertools import chain
 
 from . import own_modules
-from .kinds import attribute, derives, is_function_of_notebook, module_of, type_name
+from .kinds import attribute, derives, is_function_of_notebook, module_of, mro_of, type_name
 from .paths import attributes
 
 _MANY_LOGGERS = 4
 _LONG_SOURCE = 1 << 16  # characters of a cell
 _UIDS = "object_name_uids"
 _cache_info = functools._lru_cache_wrapper.cache_info
+_class_dict = type.__dict__["__dict__"].__get__
 _OPTIMIZED = 1  # CO_OPTIMIZED: a function, not a class body or a module
 
 
@@ -31,11 +32,18 @@ class Registered:
 
 def _plain(value, name):
     """An attribute of an instance of a library's class, without running code of a subclass."""
-    return dict(attributes(value)).get(name) if value is not None else None
+    if value is None:
+        return None
+    if any(name in _class_dict(base) for base in mro_of(type(value))):
+        return dict(attributes(value)).get(name)
+    try:
+        return object.__getattribute__(value, name)  # no class knows it: it is in the instance, or it is not
+    except AttributeError:
+        return None
 
 
 def _of_class(cls, name):
-    return type.__dict__["__dict__"].__get__(cls).get(name) if derives(type(cls), type) else None
+    return _class_dict(cls).get(name) if derives(type(cls), type) else None
 
 
 def figures():
