@@ -92,7 +92,9 @@ class Leftovers:
                 rows += look()
             except Exception:  # noqa: BLE001 - the time is over, too
                 continue
-        return [row for row in rows if row is not None]
+        rows = [row for row in rows if row is not None]
+        places = {row["name"] for row in rows if row["type"] == "lodged"}
+        return [row for row in rows if row["type"] == "lodged" or row["name"] not in places]
 
     def _rows(self, members, lists, seen, heap, stop):
         frozen = gc.get_freeze_count() - self._frozen

@@ -107,7 +107,9 @@ def _row(name, container, size, grows):
 
 
 def _calls(entry):
-    """Whether something refers to a function of the notebook's, as an entry of a registry does."""
+    """Whether something is of the notebook's classes or refers to a function of its, as an entry of a registry does."""
+    if module_of(type(entry)) == "__main__":
+        return True
     parts = referents([entry]) if entry is not None else []
     parts += [part for one in parts if type(one) is dict for part in list(one.values())[:_PARTS]]
     return any(map(is_function_of_notebook, parts[:_PARTS]))
