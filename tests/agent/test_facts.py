@@ -334,6 +334,16 @@ def test_a_result_that_a_variable_holds_is_not_the_historys(shell):
     assert row["bytes"] == pytest.approx(9 * MB, rel=0.01)
 
 
+def test_what_is_known_of_an_output_stands_where_there_is_no_time_for_it(shell):
+    shell.run("[b'x' * 9_000_000]")
+    shell.explain()
+    shell.run("[b'y' * 9_000_000]")
+    (row,) = shell.explain(0.0)["holders"]
+    assert (row["name"], row["before"]) == ("Out[1]", row["bytes"])
+    assert row["bytes"] == pytest.approx(9 * MB, rel=0.01)
+    assert {row["name"] for row in shell.explain()["holders"]} == {"Out[1]", "Out[2]"}
+
+
 def test_a_released_holder_is_reported_once_with_nothing_left(shell):
     shell.run("b'x' * 9_000_000")
     shell.explain()

@@ -39,6 +39,7 @@ PLACES = {
         ("import numpy as np", "np.ones(1_000_000)[:5]", "view", "view"),
         (f"def g():\n    try:\n        local = {BIG}\n        1 / 0\n    except ZeroDivisionError as e:\n        return e", "g()",
          "exceptions", "traceback"),
+        (f"import sys\ndef g():\n    local = {BIG}\n    return sys._getframe()", "g()", "exceptions", "frame"),
         ("import itertools\ndef g():\n    a, b = itertools.tee([b'x' * 500_000 for _ in range(10)])\n    list(a)\n    return b", "g()",
          "suspended", "tee"),
         (f"async def g():\n    local = {BIG}\n    yield 1\n    yield local\n{ASKED}", "asked(g())", "suspended", "async_generator"),
@@ -94,6 +95,13 @@ def test_a_cache_is_known_by_the_function_or_class_that_it_belongs_to(shell, sou
     assert row["bytes"] > 5.9 * MB
 
 
+def test_what_a_function_only_reads_is_no_cache_of_its(shell):
+    shell.run(
+        "def make():\n    table = {i: b'x' * 1_000_000 for i in range(6)}\n    return lambda i: table[i]\nf = make()"
+    )
+    assert rows(shell, "cache") == []
+
+
 def test_what_a_name_holds_is_not_the_cache_of_a_function_that_uses_it(shell):
     shell.run(
         "def using(held):\n    def inner(i): held[i] = b'x' * 1_000_000\n    return inner\nmine = {}\nf = using(mine)"
@@ -102,6 +110,17 @@ def test_what_a_name_holds_is_not_the_cache_of_a_function_that_uses_it(shell):
     assert rows(shell, "cache") == []
 
 
+WEAK_KEYS = """
+import weakref
+class Key: pass
+class Value:
+    def __init__(self, key): self.key, self.big = {}, b'x' * 1_000_000
+w = weakref.WeakKeyDictionary()
+def f(i):
+    key = Key()
+    w[key] = Value(key)
+    return key
+"""
 MEMO = "        if k not in {0}: {0}[k] = b'x' * 1_000_000\n        return {0}[k]\n"
 MEMOS = [
     ("class C:\n    def __init__(self): self._cache = {}\n    def get(self, k):\n" + MEMO.format("self._cache")
@@ -109,8 +128,10 @@ MEMOS = [
     ("my_memo = {}\nif True:\n    def f(k):\n" + MEMO.format("my_memo"), "my_memo", "memo"),
     ("class D(dict):\n    def __missing__(self, k):\n        self[k] = b'x' * 1_000_000\n        return self[k]\nd = D(); f = d.__getitem__",
      "d", "missing"),
+    (WEAK_KEYS.format("key"), "w", "weak"),
 ]  # fmt: skip
 NO_MEMOS = [
+    WEAK_KEYS.format("None") + "\nkeys = []\ng = f\ndef f(i): keys.append(g(i))",
     "my_cache = {}\ndef f(k): my_cache[k] = b'x' * 1_000_000",
     "tables = {}\nif True:\n    def f(k):\n" + MEMO.format("tables"),
     "class C:\n    def __init__(self): self._cache = {}\n    def get(self, k):\n"
@@ -284,7 +305,25 @@ gc.collect(); gc.set_debug(gc.DEBUG_SAVEALL)
 c = [b'x' * 9_000_000]; c.append(c); del c
 gc.collect(); gc.set_debug(0)
 """
+READERS = """
+import asyncio, socket
+loop = asyncio.new_event_loop(); asyncio.set_event_loop(loop)
+def listen(data):
+    ours, theirs = socket.socketpair()
+    def arrived(): return ours.recv(9), data
+    loop.add_reader(ours, arrived)
+    return theirs
+kept = [listen(b'x' * 3_000_000) for _ in range(3)]
+"""
+FORMATTERS = """
+def show(shade):
+    class Tile: colours = [b'x' * 3_000_000]
+    get_ipython().display_formatter.formatters['text/html'].for_type(Tile, lambda tile: shade)
+for shade in range(3): show(shade)
+"""
 REGISTRIES = [
+    (READERS, "registry", "asyncio", 3),
+    (FORMATTERS, "registry", "IPython's formatter of text/html", 3),
     (LATER, "suspended", "call", 1),
     (HOOK, "registry", "gc.callbacks", 1),
     (SIGNAL, "registry", "signal.SIGUSR1", 1),

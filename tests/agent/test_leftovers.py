@@ -190,7 +190,74 @@ NOT_LODGED = {
 @pytest.mark.parametrize("what", NOT_LODGED)
 def test_what_has_a_name_or_is_a_librarys_own_is_not_told(shell, what):
     shell.run(LIBRARY.format(NOT_LODGED[what]))
-    assert "registry" not in look(shell)
+    assert not any(row["type"] == "lodged" for row in shell.probe("facts.leftovers(bool)"))
+
+
+def swollen(shell):
+    rows = shell.probe("facts.leftovers(bool)")
+    return {row["name"]: row for row in rows if row["type"] in ("large", "swollen")}
+
+
+ENTRIES = {
+    "data": ("b'x' * 3_000_000", ""),
+    "functions": ("(lambda data: lambda: data)(b'x' * 3_000_000)", "callables"),
+    "things of the notebook's": ("Recorder()", "callables"),
+}
+
+
+@pytest.mark.parametrize("what", ENTRIES)
+@pytest.mark.parametrize("place", ["lib.table", "lib.Table.all"])
+def test_a_librarys_container_is_told_and_whether_it_grows_from_look_to_look(shell, place, what):
+    entry, detail = ENTRIES[what]
+    shell.run(
+        LIBRARY.format(
+            f"{RECORDER}class Table: all = {{}}\nTable.__module__ = 'lib'; lib.Table = Table; lib.table = {{}}\ndel Table"
+        )
+    )
+    sizes, kinds = [], []
+    for number in range(4):
+        shell.run(f"sys.modules['lib'].{place.partition('.')[2]}[{number}] = {entry}")
+        row = swollen(shell).get(place, {"bytes": 0, "type": None})
+        sizes.append(row["bytes"])
+        kinds.append(row["type"])
+    if what == "data":
+        assert kinds == [None, "large", "swollen", "swollen"]
+        assert sizes[1:] == pytest.approx([6 * MB, 9 * MB, 12 * MB], rel=0.02)
+        assert (row["detail"], row["count"], row["shape"], row["element"]) == (detail, 4, "dict", "bytes")
+    else:  # told once: by whose they are
+        (row,) = [row for row in shell.probe("facts.leftovers(bool)") if row["bytes"] > 9 * MB]
+        assert (row["type"], row["count"]) == ("lodged", 4)
+        assert place.startswith(row["name"])
+
+
+def test_what_a_name_leads_to_is_not_a_librarys(shell):
+    shell.run(LIBRARY.format("lib.table = mine = [b'x' * 9_000_000]"))
+    assert swollen(shell) == {}
+
+
+def test_functions_that_only_c_code_refers_to_are_told(shell):
+    shell.run(
+        "import sys\ndef listen(data):\n    def watch(event, args): return data and None\n    sys.addaudithook(watch)\n"
+        "for _ in range(3): listen(b'x' * 3_000_000)"
+    )
+    row = look(shell)["registry"]
+    assert (row["name"], row["type"], row["detail"], row["count"]) == (
+        "sys.addaudithook",
+        "hidden",
+        "watch",
+        3,
+    )
+    assert row["bytes"] == pytest.approx(9 * MB, rel=0.02)
+
+
+def test_a_look_brings_the_next_collection_hardly_nearer(shell):
+    shell.run("import numpy, decimal, xml.dom.minidom, email.message, unittest.mock")
+    shell.probe("facts.leftovers(bool)")  # what stays is made
+    shell.run("gc.collect()")  # empties Python's lists of free objects, which the next look fills
+    for most in (500, 50, 50):
+        before = shell.probe("__import__('gc').get_count()[0]")
+        shell.probe("facts.leftovers(bool)")
+        assert shell.probe("__import__('gc').get_count()[0]") - before < most
 
 
 def test_classes_whose_metaclass_cannot_be_hashed_are_nothing_special(shell):

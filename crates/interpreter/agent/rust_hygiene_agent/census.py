@@ -11,7 +11,7 @@ from . import registries
 from .clock import now
 from .gates import Gates
 from .habits import Habits
-from .kinds import derives, type_name
+from .kinds import derives, pairs, type_name
 from .paths import attributes, locate
 
 _SHARE = 0.4  # of the time left, for what is registered
@@ -102,7 +102,9 @@ class Census:
                         row["shape"] = (
                             "in use" if self._is_in_use(root, account.sample, root in fresh) else ""
                         )
-                if kind == "cache" and row["direct"]:  # a decorated function is not called as it was defined
+                if (
+                    kind == "cache" and row["direct"] and account.of != "weak"
+                ):  # a decorated function is not called as it was defined
                     row["name"] = row["path"]
                 elif kind != "cache":
                     others = (one for one in names if one != root)
@@ -135,7 +137,7 @@ def _names_of(things, namespace):
     """Names of the user's that hold some of the things, directly or in a container of nothing else."""
     known = set(map(id, things))
     found = []
-    for name, value in list(namespace.items()):
+    for name, value in pairs(namespace):
         kind = type(value)
         if kind is dict:
             value, kind = list(value.values())[:_ITEMS], list

@@ -17,7 +17,7 @@ from weakref import ReferenceType
 
 from .buffers import add_up
 from .habits import evicts, fills
-from .kinds import attribute, derives, module_of, type_name
+from .kinds import attribute, derives, module_of, pairs, type_name
 
 _CODE = {
     types.GeneratorType: types.GeneratorType.gi_code,
@@ -241,11 +241,11 @@ def _class(gates, walker, obj):
     if module_of(obj) != "__main__":
         return None
     total = 1200
-    members = list(_class_dict(obj).items())
+    members = _class_dict(obj)
     bounded = any(
-        evicts(getattr(member, "__func__", member)) for _, member in members if type(member) in _METHODS
+        evicts(getattr(member, "__func__", member)) for member in members.values() if type(member) in _METHODS
     )
-    for name, value in members:
+    for name, value in pairs(members):
         if id(type(value)) in _CACHES and type(name) is str and not name.startswith("__"):
             if id(value) in gates.named:
                 continue  # the user has a name for it
@@ -284,7 +284,7 @@ def _kept_by(function):
     keywords = function.__kwdefaults__
     for part in gc.get_referents(function):
         if type(part) is dict and part is not function.__globals__:
-            for key, value in list(part.items()):
+            for key, value in pairs(part):
                 if part is keywords:
                     yield f"{name}.__kwdefaults__[{key!r}]", "default", value, type_name(type(value))
                 elif type(key) is str:

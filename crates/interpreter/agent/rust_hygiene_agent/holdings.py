@@ -10,6 +10,7 @@ from time import perf_counter
 
 from .describe import describe
 from .holders import last_exception, output_history
+from .kinds import pairs
 from .sizing import Walker
 
 BUDGET_S = 2.0
@@ -38,7 +39,7 @@ class _Survey:
         shells = facts.shell_names()
         self.roots = {}  # id -> (names, value); names of one object are one root
         count = 0
-        for name, value in list(namespace.items()):
+        for name, value in pairs(namespace):
             if type(name) is str and name not in shells:
                 self.roots.setdefault(id(value), ([], value))[0].append(name)
                 count += 1

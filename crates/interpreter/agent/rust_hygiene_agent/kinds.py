@@ -41,6 +41,13 @@ def derives(kind, base):
     return any(cls is base for cls in mro_of(kind))
 
 
+def pairs(mapping):
+    """(key, value) of a dictionary, as it is now. A list of them all would stay in Python's lists of free tuples, and those count for
+    the next collection.
+    """
+    return zip(list(mapping), list(mapping.values()))
+
+
 module_globals = ModuleType.__dict__["__dict__"].__get__
 
 

@@ -93,8 +93,8 @@ class Leftovers:
             except Exception:  # noqa: BLE001 - the time is over, too
                 continue
         rows = [row for row in rows if row is not None]
-        places = {row["name"] for row in rows if row["type"] == "lodged"}
-        return [row for row in rows if row["type"] == "lodged" or row["name"] not in places]
+        places = tuple(f"{row['name']}." for row in rows if row["type"] == "lodged")
+        return [row for row in rows if row["type"] == "lodged" or not f"{row['name']}.".startswith(places)]
 
     def _rows(self, members, lists, seen, heap, stop):
         frozen = gc.get_freeze_count() - self._frozen

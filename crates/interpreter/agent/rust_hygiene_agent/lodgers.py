@@ -12,7 +12,7 @@ from itertools import compress
 from operator import not_
 
 from . import registries
-from .kinds import derives, is_function_of_notebook, module_globals, module_of, referents, type_name
+from .kinds import derives, is_function_of_notebook, module_globals, module_of, pairs, referents, type_name
 
 _STEP = 20_000
 _MOST = 5_000  # things of the notebook's
@@ -52,7 +52,7 @@ def look(shell, reachable, spread, walker, stop):
 
 def modules():
     """(name, module) of all that are loaded."""
-    for name, module in list(sys.modules.items()):
+    for name, module in pairs(sys.modules):
         if type(name) is str and derives(type(module), types.ModuleType):
             yield name, module
 
@@ -163,11 +163,15 @@ def _is_foreign(name):
 
 def _way_down(module, names, things, above, behind, stop):
     """The same, for a module that may lead to one of the things, or to what is known to be `above` them."""
-    own = [(key, value) for key, value in list(names.items()) if type(key) is str and not _is_large(value)]
-    for key, value in own:
+    keys, values = [], []
+    for key, value in pairs(names):
+        if type(key) is str and not _is_large(value):
+            keys.append(key)
+            values.append(value)
+    for key, value in zip(keys, values):
         if id(value) in above:
             return f"{module}.{key}", _shape(value, things)
-    for key, value in own:
+    for key, value in zip(keys, values):
         level = [value]
         for _ in range(_DOWN):
             stop()

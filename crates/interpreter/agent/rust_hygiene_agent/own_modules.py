@@ -8,7 +8,7 @@ from functools import _lru_cache_wrapper, partial
 from itertools import islice
 from types import FunctionType, MethodType, ModuleType
 
-from .kinds import derives, module_globals, mro_of
+from .kinds import derives, module_globals, mro_of, pairs
 
 CONTAINERS = frozenset(map(id, (list, dict, set, OrderedDict, defaultdict, deque)))
 _LIBRARIES = ("/site-packages/", "/dist-packages/")
@@ -24,7 +24,7 @@ def containers():
     """[(expression, container)] of the user's modules that are imported; those of libraries are theirs to bound."""
     found = []
     for module, own in _users():
-        for name, value in list(own.items()):
+        for name, value in pairs(own):
             if id(type(value)) in CONTAINERS and type(name) is str and not name.startswith("__"):
                 if length(value) >= _LEAST:
                     found.append((f"{module}.{name}", value))
@@ -68,13 +68,13 @@ def cached():
     return [
         (f"{module}.{name}", value)
         for module, own in _users()
-        for name, value in list(own.items())
+        for name, value in pairs(own)
         if type(value) is _lru_cache_wrapper and value.__module__ == module and type(name) is str
     ]
 
 
 def _users():
-    for name, module in list(sys.modules.items()):
+    for name, module in pairs(sys.modules):
         if type(name) is not str or name in _of_libraries:
             continue
         if name == "__main__" or name.startswith("rust_hygiene_agent"):

@@ -31,9 +31,11 @@ class Swollen:
         """Rows of those that hold much; `spread` and `walker` are those of `leftovers`."""
         # Pairs of all of them at once would stay in Python's list of free tuples, and bring the next collection nearer.
         names, containers = [], []
+        theirs = set(map(id, shell.user_ns.values()))
         for name, container in _containers(stop):
-            names.append(name)
-            containers.append(container)
+            if id(container) not in theirs:
+                names.append(name)
+                containers.append(container)
         self._note(names, containers)
         barrier = lodgers.barrier(shell)
         roots = lodgers.named_roots(shell)
