@@ -111,10 +111,11 @@ class Outputs:
         self._known = {}  # name -> (id of the value, bytes, bytes by GPU)
 
     def rows(self, shell, walker, sampled, row):
-        """Rows, made by `row`, of what only the history keeps. New outputs are walked first, then those that hold least: a name that is
-        gone may have left something to them.
+        """Rows, made by `row`, of what only the history keeps, oldest first. New outputs are walked first, then those that hold least: a
+        name that is gone may have left something to them.
         """
         history = output_history(shell)
+        age = {name: number for number, (name, *_) in enumerate(history)}
         known, self._known = self._known, {}
         history.sort(key=lambda held: known.get(held[0], (0, -1))[1])
         until = now() + (walker.deadline - now()) * _SHARE
@@ -132,6 +133,7 @@ class Outputs:
                 one = row("out", name, names, *_describe(value), size, gpu, at_least)
                 one["maybe_shared"] = sampled and walker.buffers.total - in_buffers < size / 2
                 found.append(one)
+        found.sort(key=lambda one: age[one["name"]])
         return found
 
     @staticmethod
