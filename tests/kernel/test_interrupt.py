@@ -287,7 +287,7 @@ ended = last = 0
 def trace(frame, event, arg):
     global steps
     frame.f_trace_opcodes = True
-    steps += event == "opcode"
+    steps += 1  # Python 3.12 may tell lines alone
     if steps == wanted:
         sys.settrace(None)
         signal.raise_signal(signal.SIGINT)
