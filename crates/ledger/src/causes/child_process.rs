@@ -31,8 +31,9 @@ pub(super) fn detect(evidence: &Evidence) -> Verdict {
     if children.count == 0 || bytes < evidence.thresholds.min_held {
         return Verdict::Gone;
     }
-    if children.delta.unwrap_or(0) <= 0 {
-        return Verdict::Unknown;
+    let grew = u64::try_from(children.delta.unwrap_or(0)).unwrap_or(0);
+    if grew < evidence.thresholds.notable {
+        return Verdict::Unknown; // a few pages more or less say nothing
     }
     let owners = facts.holders.iter().filter(|holder| {
         holder.kind == HolderKind::Children
