@@ -46,7 +46,7 @@ def _serve(config, channel, keep_compiled):
     from .profile import add_working_directory, is_configured
     from .shell import ZMQInteractiveShell
     from .streams import pair
-    from .unseen import unseen
+    from .unseen import fill_reserve, unseen
 
     kernel = IPythonKernel(channel, config)
     kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
@@ -114,6 +114,7 @@ def _serve(config, channel, keep_compiled):
         app.init_path()
         application.run(app)
     open_door(config["door_fd"], config["debug_fd"], kernel)
+    fill_reserve()
     gc.freeze()  # what start-up made stays: no collection need look at it
     gc.enable()
     if config.get("restore"):

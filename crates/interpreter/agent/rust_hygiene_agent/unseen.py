@@ -7,6 +7,36 @@ import sys
 _is_enabled, _disable, _enable = gc.isenabled, gc.disable, gc.enable
 _trace, _set_trace = sys.gettrace, sys.settrace
 _profile, _set_profile = sys.getprofile, sys.setprofile
+_counts = gc.get_count
+_RESERVE = 2_000
+
+
+class _Token:
+    """Something that the collector counts."""
+
+    __slots__ = ("nothing",)
+
+
+_reserve = []
+
+
+def fill_reserve():
+    """Makes objects that can be let go of later. Before `gc.freeze`: they count no more then, and nobody comes upon them."""
+    _reserve.extend([_Token() for _ in range(_RESERVE)])
+
+
+def young():
+    """How many objects count for the next collection."""
+    return _counts()[0]
+
+
+def level(before):
+    """Lets go of as many objects of the reserve as were left to Python's lists of free objects since `before`: they count for the next
+    collection, and who has few objects of his own would see it come.
+    """
+    more = young() - before
+    if more > 0:
+        del _reserve[-more:]
 
 
 def unseen(function, *arguments):
