@@ -17,6 +17,7 @@ from .clock import begin
 from .frameworks import counters
 from .kinds import derives
 from .names import NameWatch
+from .unseen import level, young
 
 LISTED = 50  # names a list in tier 0
 REPORTED = 40  # variables and holders in tier 1
@@ -70,11 +71,15 @@ class Facts:
 
         `collecting`: whether the collector is on, but for the time of this look.
         """
-        if self._leftovers is None:
-            from .leftovers import Leftovers
+        before = young()
+        try:
+            if self._leftovers is None:
+                from .leftovers import Leftovers
 
-            self._leftovers = Leftovers(self._shell, self._exits, self._frozen)
-        return self._leftovers.look(stop, collecting)
+                self._leftovers = Leftovers(self._shell, self._exits, self._frozen)
+            return self._leftovers.look(stop, collecting)
+        finally:
+            level(before)
 
     def settle(self):
         """What can be read only now, when all of the kernel's own is loaded: the allocators before the first cell."""

@@ -19,7 +19,6 @@ from .clock import begin, now
 from .kinds import attribute, derives, is_function_of_notebook, referents, type_name
 from .running import locals_of
 from .swollen import Swollen
-from .unseen import level, young
 
 _STEP = 2_000  # objects at a time: about a millisecond
 _MOST = 3_000_000  # objects of a heap that is gone through
@@ -57,13 +56,10 @@ class Leftovers:
         """Rows as of holders; None if `stop` answered with true before the end, or after so many seconds of this thread's time."""
         deadline = begin() + seconds
         self._collecting = collecting
-        before = young()
         try:
             return self._look(lambda: stop() or now() > deadline)
         except Interrupted:
             return None
-        finally:
-            level(before)
 
     def _look(self, stop):
         heap = _heap()  # before we take memory from it ourselves
