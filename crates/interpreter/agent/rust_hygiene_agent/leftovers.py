@@ -302,7 +302,7 @@ def _by_c_code(callables, seen, stop):
     """The row of callables that only C code refers to, and that are no functions of `atexit`."""
     size = _walker(seen, stop).below(callables)
     label, count = Counter(map(_name_of, callables)).most_common(1)[0]
-    return {**_row("registry", "sys.addaudithook", "hidden", size, count), "detail": label}
+    return {**_row("registry", label, "hidden", size, count), "detail": label}
 
 
 def _is_users_callable(one):

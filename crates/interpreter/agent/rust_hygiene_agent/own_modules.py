@@ -83,11 +83,9 @@ def _users():
             continue
         own = module_globals(module)
         file = own.get("__file__")
-        if (
-            type(file) is not str
-            or file.startswith((_STANDARD, "<"))
-            or any(part in file for part in _LIBRARIES)
-        ):
+        if type(file) is not str:
+            continue
+        if file.startswith((_STANDARD, "<")) or any(part in file for part in _LIBRARIES):
             _of_libraries.add(name)
         else:
             yield name, own

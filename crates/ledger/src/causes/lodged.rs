@@ -90,19 +90,19 @@ fn swollen(holder: &Holder) -> Finding {
     finding(cause, holder, holder.bytes, told)
 }
 
-/// Callables of the notebook's that only C code refers to.
+/// Callables of the notebook's that only C code refers to; which, cannot be seen.
 fn hidden(holder: &Holder) -> Finding {
     let told = Told {
-        kind: CulpritKind::Library,
+        kind: CulpritKind::Holder,
         message: format!(
-            "{} functions `{}` hold {}, and only C code refers to them, as it does to audit hooks (sys.addaudithook), which cannot be removed. \
-             Register such a callback only once.",
+            "{} functions `{}` hold {}, and only C code refers to them, as it does to audit hooks (sys.addaudithook), which cannot be \
+             removed, or to callbacks of SQLite and ctypes. Register such a callback only once.",
             holder.count,
             holder.detail,
             human(holder.bytes)
         ),
         hint: format!(
-            "# audit hooks stay until the kernel is restarted: register `{}` only once, in a cell of its own",
+            "# register `{}` only once, in a cell of its own; an audit hook stays until the kernel is restarted",
             holder.detail
         ),
         step: None,
@@ -260,10 +260,11 @@ mod tests {
 
     #[test]
     fn callables_that_only_c_code_has_are_told_by_their_name() {
-        let mut held = holder(HolderKind::Registry, "sys.addaudithook", &[], 60 * MIB);
+        let mut held = holder(HolderKind::Registry, "watch", &[], 60 * MIB);
         (held.type_name, held.detail, held.count) = ("hidden".into(), "watch".into(), 5);
         let found = finding(Case::of(vec![held]).unnamed(60 * MIB as i64).judge(detect));
         assert_eq!(found.cause, Cause::RegistryCallback);
+        assert_eq!(found.culprit.name, "watch");
         assert!(found.message.contains("5 functions `watch`"));
     }
 }
