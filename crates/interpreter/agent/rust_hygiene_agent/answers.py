@@ -87,7 +87,7 @@ class Answers:
             content.get("start", 0) or 0,
             content.get("stop"),
             content.get("n", 10 if content.get("hist_access_type", "tail") == "tail" else None),
-            content.get("pattern", "*") or "*",
+            content.get("pattern", "*"),
             bool(content.get("unique", False)),
         )
 
