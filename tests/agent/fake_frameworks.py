@@ -97,7 +97,15 @@ def torch(devices=2):
     Tensor.__module__, Tensor.__qualname__ = "torch", "Tensor"
     made = module("torch", Tensor=Tensor)
     module("torch._C", _cuda_getDeviceCount=lambda: devices, _cuda_memoryStats=statistics)
-    module("torch.cuda", _initialized=True, empty_cache=lambda: [pool.empty() for pool in pools])
+    module(
+        "torch.cuda",
+        _initialized=True,
+        is_initialized=lambda: True,
+        device_count=lambda: devices,
+        memory_allocated=lambda device: pools[device].live,
+        memory_reserved=lambda device: pools[device].reserved,
+        empty_cache=lambda: [pool.empty() for pool in pools],
+    )
     return made
 
 

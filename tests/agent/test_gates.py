@@ -15,6 +15,14 @@ def rows(shell, kind):
     return [row for row in shell.explain()["holders"] if row["kind"] == kind and row["bytes"] > MB]
 
 
+def grown(shell, name, cell, times=3):
+    """The row of a variable after a cell that was run some times."""
+    for _ in range(times):
+        shell.run(cell)
+        (row,) = [row for row in shell.explain()["variables"] if row["name"] == name]
+    return row
+
+
 BIG = "b'x' * 5_000_000"
 ASKED = "def asked(x):\n    try: x.asend(None).send(None)\n    except StopIteration: return x"
 PLACES = {
@@ -407,6 +415,52 @@ def test_of_the_parts_that_grew_the_one_with_callbacks_is_told(shell):
     assert (row["part"], row["part_type"], row["callables"]) == ("v.slots", "registry", True)
 
 
+WEAKLY = """
+import weakref
+class Nodes:
+    def __init__(self): self.parents, self.children = {}, []
+    def add(self, data):
+        node = type('Node', (), {'data': data})()
+        self.children.append(node)
+        self.parents[len(self.parents)] = weakref.ref(node, lambda _: None)
+v = Nodes()
+"""
+
+
+def test_a_container_of_weak_references_is_no_part_that_grew(shell):
+    shell.run(WEAKLY)
+    shell.explain()
+    row = grown(shell, "v", f"v.add({BIG} + bytes([len(v.children)]))")
+    assert (row["part"], row["part_type"], row["callables"]) == ("v.children", "list", False)
+
+
+def test_a_private_container_of_a_library_object_that_can_be_cleared_is_told_as_such(shell):
+    shell.run("import http.cookiejar; v = http.cookiejar.CookieJar()")
+    shell.explain()
+    row = grown(shell, "v", f"v._cookies[len(v._cookies)] = {BIG} + bytes([len(v._cookies)])")
+    assert (row["part"], row["part_type"]) == ("v._cookies", "private")
+
+
+NUMBA = """
+import sys, types
+class CPUDispatcher: pass
+sys.modules['numba'] = types.ModuleType('numba'); sys.modules['numba.core'] = types.ModuleType('numba.core')
+registry = sys.modules['numba.core.registry'] = types.ModuleType('numba.core.registry')
+CPUDispatcher.__module__, registry.CPUDispatcher = 'numba.core.registry', CPUDispatcher
+v, w = CPUDispatcher(), CPUDispatcher()
+v.overloads, w.overloads = dict.fromkeys(range(3)), dict.fromkeys(range(9))
+"""
+
+
+def test_versions_that_numba_compiled_are_counted(shell):
+    shell.run(NUMBA)
+    found = [row for row in shell.explain()["holders"] if row["kind"] == "traces"]
+    assert sorted((row["inside"], row["type"], row["count"]) for row in found) == [
+        ("v", "numba", 3),
+        ("w", "numba", 9),
+    ]
+
+
 def test_long_sources_in_the_history_are_sized(shell):
     shell.run("x = len('" + "x" * 3_000_000 + "')")
     (row,) = rows(shell, "script")
@@ -460,6 +514,9 @@ def test_databases_in_memory_are_counted_by_sqlite_itself(shell):
     (row,) = rows(shell, "resource")
     assert (row["inside"], row["path"], row["shape"], row["element"]) == ("dbs", "dbs", "list", "Connection")
     assert row["bytes"] == pytest.approx(8 * MB, rel=0.2)
+    shell.run("first = sqlite3.connect(':memory:'); dbs.insert(0, first); first.close()")
+    (row,) = rows(shell, "resource")
+    assert (row["path"], row["count"]) == ("dbs", 2), "one that is closed keeps nothing"
 
 
 def test_a_private_mapping_counts_by_the_pages_that_were_written(shell):

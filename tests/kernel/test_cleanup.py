@@ -227,6 +227,18 @@ def test_clean_gives_back_what_is_named_now(start):
     assert bad.status == "error" and "there is no step" in bad.content["evalue"]
 
 
+BROKEN = "import sys, types\ndef is_initialized(): raise RuntimeError('of another version')\nsys.modules['torch.cuda'] = types.SimpleNamespace(is_initialized=is_initialized)"
+
+
+def test_a_step_that_fails_says_so_in_the_kernels_log_and_not_in_the_cell(start):
+    kernel = start()
+    kernel.execute_ok(BROKEN)
+    exchange = kernel.execute_ok("%hygiene clean torch_cache")
+    assert "the log says how" in exchange.stdout and exchange.stderr == ""
+    assert "looking for what torch_cache could give back failed" in kernel.kernel_log()
+    assert "RuntimeError: of another version" in kernel.kernel_log()
+
+
 def test_clean_says_what_cannot_be_done_and_why(start):
     kernel = start()
     said = kernel.execute_ok("%hygiene clean torch_cache figures").stdout

@@ -67,6 +67,23 @@ def test_a_variable_that_grows_with_every_run_is_found(kernel, pid):
     assert_hint_releases(kernel, pid, finding["hint"], 100_000_000)
 
 
+PLOT = """
+from comm import create_comm
+class Plot:
+    def __init__(self, data):
+        self.data, self.comm = data, create_comm(target_name='plots')
+        self.comm.on_msg(lambda message: self.data)
+"""
+
+
+def test_what_only_open_comms_lead_to_is_found(kernel, pid):
+    kernel.execute_ok(PLOT)
+    runs = [kernel.execute_ok("Plot(np.ones(5_000_000)); None") for _ in range(3)]
+    finding = the_finding(findings_after(kernel, *runs), "registry_callback")
+    assert finding["culprit"] == {"kind": "library", "name": "comm"} and '"plots"' in finding["message"]
+    assert_hint_releases(kernel, pid, finding["hint"], 120_000_000)
+
+
 def test_a_list_that_is_only_gone_through_once_is_worth_knowing_and_no_alarm(kernel, pid):
     cell = "parts = []\nfor i in range(8):\n    parts.append(np.ones(500_000))\ntotal = sum(parts)"
     finding = the_finding(findings_after(kernel, kernel.execute_ok(cell)), "user_growth")

@@ -13,7 +13,8 @@ AGENT_TESTS = str(Path(__file__).parents[1] / "agent")
 
 @pytest.fixture
 def torch(kernel):
-    """A session in which torch has started CUDA."""
+    """A session in which torch has started CUDA, and nothing is given back unasked."""
+    kernel.execute_ok("%hygiene policy observe")
     kernel.execute_ok(f"import sys; sys.path.insert(0, {AGENT_TESTS!r}); import fake_frameworks")
     kernel.execute_ok("torch = fake_frameworks.torch(); sys.path.pop(0);")
     return kernel

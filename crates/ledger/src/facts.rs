@@ -51,6 +51,8 @@ pub struct Facts {
     pub segments: u64,
     /// Packages that were loaded during the cell.
     pub imported: Vec<String>,
+    /// The bytes that they can have taken at most; 0 if there is no saying.
+    pub imports_at_most: u64,
     /// Collections of all garbage that the interpreter began by itself since the last walk.
     pub collections: u64,
     /// What the allocators say.
@@ -185,6 +187,7 @@ impl Facts {
             holders: fields.rows("holders", Holder::read),
             segments: fields.bytes("segments"),
             imported: fields.texts("imported"),
+            imports_at_most: fields.bytes("imports_at_most"),
             collections: fields.bytes("collections"),
             allocators: fields.rows("allocators", Allocator::read),
             frameworks: fields.frameworks("frameworks"),
@@ -197,6 +200,14 @@ impl Facts {
             )
         });
         (facts, notice)
+    }
+}
+
+impl Facts {
+    /// Whether what the cell loaded may be the reason for so many bytes that nothing else explains.
+    pub fn imports_explain(&self, bytes: i64) -> bool {
+        let most = i64::try_from(self.imports_at_most).unwrap_or(i64::MAX);
+        !self.imported.is_empty() && (most == 0 || bytes <= most)
     }
 }
 

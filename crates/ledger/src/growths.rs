@@ -55,7 +55,7 @@ impl Growths {
             let more = if is_new { came.saturating_sub(1) } else { came };
             traces.later = traces.later.saturating_add(more);
             // What the first use of a package loads has other reasons.
-            if more > 0 && (!is_new || facts.imported.is_empty()) {
+            if more > 0 && (!is_new || !facts.imports_explain(unnamed)) {
                 let bytes = u64::try_from(unnamed).unwrap_or(0);
                 traces.bytes = traces.bytes.saturating_add(bytes);
             }

@@ -106,7 +106,7 @@ fn native(facts: &Facts, unnamed: i64, named: i64) -> i64 {
 }
 
 fn native_row(facts: &Facts, bytes: i64) -> Row {
-    if facts.imported.is_empty() || bytes < 0 {
+    if !facts.imports_explain(bytes) || bytes < 0 {
         let owner = if facts.complete {
             "no Python name"
         } else {

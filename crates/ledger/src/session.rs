@@ -286,7 +286,7 @@ impl Session {
                 || delta.saturating_neg() < i64::try_from(one.finding.bytes / 2).unwrap_or(i64::MAX)
         });
         let Some(facts) = tier1 else { return };
-        if facts.imported.is_empty() {
+        if !facts.imports_explain(split.unnamed) {
             self.unnamed = self.unnamed.saturating_add(split.unnamed).max(0);
         }
         self.allocators.clone_from(&facts.allocators);

@@ -5,7 +5,7 @@ import sys
 
 from .replies import code_and_cursor, field
 
-log = logging.getLogger("rust_hygiene")
+log = logging.getLogger("ipykernel.comm")  # which tells users what is wrong with a message
 
 
 class Answers:

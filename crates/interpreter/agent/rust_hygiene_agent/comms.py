@@ -5,7 +5,7 @@ import uuid
 
 from .facade import PassesFor
 
-log = logging.getLogger("rust_hygiene")
+log = logging.getLogger("ipykernel.comm")  # which tells users what is wrong with a message
 
 
 def connect(kernel, comm):
@@ -35,7 +35,7 @@ def connect(kernel, comm):
 
         def comm_open(self, stream, ident, msg):
             """A comm of the front end's begins; its errors are told by the logger that ipykernel tells them by."""
-            said, name = logging.getLogger("ipykernel.comm"), msg["content"]["target_name"]
+            name = msg["content"]["target_name"]
             comm = BaseComm(comm_id=msg["content"]["comm_id"], primary=False, target_name=name)
             self.register_comm(comm)
             f = self.targets.get(name)
@@ -43,13 +43,13 @@ def connect(kernel, comm):
                 if f is not None:
                     f(comm, msg)
                     return
-                said.error("No such comm target registered: %s", name)
+                log.error("No such comm target registered: %s", name)
             except Exception:
-                said.error("Exception opening comm with target: %s", name, exc_info=True)
+                log.error("Exception opening comm with target: %s", name, exc_info=True)
             try:
                 comm.close()
             except Exception:
-                said.error("Could not close the comm %s, which may not be open yet", name, exc_info=True)
+                log.error("Could not close the comm %s, which may not be open yet", name, exc_info=True)
 
     CommManager.kernel = kernel
     if PassesFor.borrows_names:

@@ -26,6 +26,8 @@ SMALL = 4096  # bytes; smaller holders are not worth a line
 COUNTED = ("children", "traces", "models", "autograd")  # but for these, whose number counts
 _WORTH_TELLING = 1 << 20  # bytes; where memory is short
 _GREW = 1 << 18  # bytes; who grew by so much is asked for the part that did
+MODULE = 1 << 20  # bytes; more than any of the modules in `_SMALL` takes
+_SMALL = sys.stdlib_module_names | {"IPython"}
 NOISE = 64  # bytes; shared small integers change hands all the time
 # Parts of the budget after which no walk, and no reading of page maps, goes on.
 _FOR_WALKS, _FOR_ALL = 0.7, 0.9
@@ -163,7 +165,7 @@ class Facts:
                 self._census.gates.clear()
             if collecting:
                 gc.enable()
-        facts["imported"] = self._imported()
+        facts["imported"], facts["imports_at_most"] = self._imported()
         collections = gc.get_stats()[-1]["collections"]
         facts["collections"], self._collections = collections - self._collections, collections
         facts["allocators"] = self._allocators.look(PageMap(budget_s * _FOR_ALL))
@@ -297,9 +299,13 @@ class Facts:
         return [{**row, "count": len(sizes)}]
 
     def _imported(self):
-        """The packages that were loaded since the cell began, as far as the order of loading tells."""
+        """(the packages that were loaded since the cell began, as far as the order of loading tells; bytes that they can have taken, 0
+        if there is no saying)."""
         new = [name.partition(".")[0] for name in list(sys.modules)[self._modules :] if type(name) is str]
-        return [name for name in dict.fromkeys(new) if name != __package__][:LISTED]
+        new = [name for name in new if name != __package__]
+        packages = dict.fromkeys(new)
+        is_small = packages.keys() <= _SMALL
+        return list(packages)[:LISTED], len(new) * MODULE if is_small else 0
 
     def _held_before(self, walker, name, value):
         """What a container that was never sized held before the cell made it longer: its first items. None for others."""
@@ -339,7 +345,8 @@ class Facts:
             return None
         row = _row(name, *_describe(value), size, before, change, at_least, gpu, gpu_before)
         if part is not None:
-            row["part"], row["part_type"] = part[0], type(part[1]).__name__ if len(parts) == 1 else "registry"
+            of = "private" if part[0] in self._parts.private else type(part[1]).__name__
+            row["part"], row["part_type"] = part[0], of if len(parts) == 1 else "registry"
             row["callables"] = _holds_callables(part)
         if grew and all(habits.is_bounded(name, value, one) for one in parts or [None]):
             row["bounded"] = True

@@ -39,6 +39,10 @@ def _sqlite(gates, walker, obj):
     from .libc import sqlite_in_use
 
     size = 0
+    try:
+        obj.total_changes  # noqa: B018 - a slot of the class's own; one that is closed says so
+    except attribute("sqlite3", "ProgrammingError"):
+        return 200
     if gates.root and not gates.databases:  # the library counts all of them together
         gates.databases = True
         size = sqlite_in_use() or 0
@@ -174,13 +178,22 @@ def _text(text):
 
 def _traced(gates, walker, obj):
     count = int(obj.experimental_get_tracing_count())
-    gates.add("traces", "tf.function", 0, "tf.function", obj, count=0)
-    account = gates.accounts.get(("traces", "tf.function", gates.root))
-    if (
-        account is not None and count > account.count
-    ):  # many functions that are traced once or twice are the normal cost
-        account.count, account.sample = count, obj
+    _note_traces(gates, "tf.function", obj, count)
     return None
+
+
+def _compiled(gates, walker, obj):
+    """A function of numba's, which is compiled once for each combination of types."""
+    _note_traces(gates, "numba", obj, len(object.__getattribute__(obj, "overloads")))
+    return None
+
+
+def _note_traces(gates, label, obj, count):
+    """Notes the function that was traced most often: many that are traced once or twice are the normal cost."""
+    gates.add("traces", label, 0, label, obj, count=0)
+    account = gates.accounts.get(("traces", label, gates.root))
+    if account is not None and count > account.count:
+        account.count, account.sample = count, obj
 
 
 def _model(gates, walker, obj):
@@ -286,6 +299,7 @@ _HANDLES = {
         ("tensorflow.python.eager.polymorphic_function.polymorphic_function", "Function", _traced),
         ("tensorflow.python.eager.def_function", "Function", _traced),
     ),
+    "numba": (("numba.core.registry", "CPUDispatcher", _compiled),),
     "keras": (("keras.src.models.functional", "Functional", _model),),
     "torch": (
         ("torch", "Tensor", _tensor),

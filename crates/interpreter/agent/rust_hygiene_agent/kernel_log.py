@@ -31,11 +31,16 @@ class Console(logging.Handler):
 
 
 def kernel_log():
-    """The log, under the name that ipykernel's has; libraries that ask traitlets for a log are given it too."""
-    log = logging.getLogger("IPKernelApp")
+    """The log, under the name that ipykernel's has; libraries that ask traitlets for a log are given it too.
+
+    What fails within the agent is told there as well, and not in the cell that happens to be the last one.
+    """
+    log, own, console = logging.getLogger("IPKernelApp"), logging.getLogger("rust_hygiene"), Console()
     log.setLevel(logging.DEBUG)
-    log.propagate = False
-    log.addHandler(Console())
+    own.setLevel(logging.WARNING)
+    for one in (log, own):
+        one.propagate = False
+        one.addHandler(console)
     from traitlets import log as traitlets_log
 
     for name in ("_logger", "_fallback"):  # of older and of newer versions

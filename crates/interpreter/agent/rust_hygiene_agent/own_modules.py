@@ -7,6 +7,7 @@ from collections import OrderedDict, defaultdict, deque
 from functools import _lru_cache_wrapper, partial
 from itertools import islice
 from types import FunctionType, MethodType, ModuleType
+from weakref import ReferenceType
 
 from .kinds import derives, module_globals, mro_of, pairs
 
@@ -57,7 +58,11 @@ def _is_function(value):
 
 
 def _is_around_function(value):
-    if derives(type(value), type) or not any("__call__" in _class_dict(base) for base in mro_of(type(value))):
+    if (
+        derives(type(value), type)
+        or derives(type(value), ReferenceType)
+        or not any("__call__" in _class_dict(base) for base in mro_of(type(value)))
+    ):
         return False
     parts = gc.get_referents(value)
     return len(parts) <= _AROUND and any(map(_is_function, parts))

@@ -15,6 +15,7 @@ from .paths import attributes
 _MANY_LOGGERS = 4
 _LONG_SOURCE = 1 << 16  # characters of a cell
 _UIDS = "object_name_uids"
+_WIDGETS = "jupyter.widget"
 _cache_info = functools._lru_cache_wrapper.cache_info
 _class_dict = type.__dict__["__dict__"].__get__
 _OPTIMIZED = 1  # CO_OPTIMIZED: a function, not a class body or a module
@@ -57,6 +58,20 @@ def widgets():
     """Widgets that were never closed."""
     alive = attribute("ipywidgets.widgets.widget", "_instances")
     return [Registered("registry", "ipywidgets", "widgets", list(alive.values()))] if alive else []
+
+
+def comms(shell):
+    """Functions that open comms call, but for those of widgets, which are told as widgets. The target with the most of them is named."""
+    held = {}
+    for comm in list(shell.kernel.comm_manager.comms.values()) if "comm" in sys.modules else ():
+        functions = [_plain(comm, name) for name in ("_msg_callback", "_close_callback")]
+        functions = [one for one in functions if one is not None]
+        target = _plain(comm, "target_name")
+        if functions and type(target) is str and target != _WIDGETS:
+            held.setdefault(target, []).append(functions)
+    for target, functions in sorted(held.items(), key=lambda item: -len(item[1]))[:1]:
+        roots = [*chain.from_iterable(functions)]
+        yield Registered("registry", "comm", "comms", roots, len(functions), detail=target)
 
 
 def _loggers():
@@ -396,7 +411,7 @@ def everything(shell):
         threads,
         models,
     )
-    of_shell = (shell_events, shell_hooks, formatters, history, of_modules)
+    of_shell = (comms, shell_events, shell_hooks, formatters, history, of_modules)
     for look in (*looks, *(functools.partial(look, shell) for look in of_shell)):
         try:
             found += look()

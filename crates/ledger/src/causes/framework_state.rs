@@ -4,13 +4,17 @@
 //! more that no name explains.
 //!
 //! **Why it matters.** TensorFlow keeps one graph for each Python value that a `tf.function` was called with, and each Keras model that
-//! is fitted registers functions that are never given back.
+//! is fitted registers functions that are never given back. numba compiles a function once for each combination of types, and LLVM gives
+//! no machine code back.
 //!
-//! **How it is detected.** The framework's own counts: traces of functions within variables, and the models that Keras has given a name.
+//! **How it is detected.** The framework's own counts: traces and compiled versions of functions within variables, and the models that
+//! Keras has given a name.
 //!
-//! **Example.** `step(x, 0.001 * i)` with a Python float; `keras.Model(…).fit(…)` in a loop of trials
+//! **Example.** `step(x, 0.001 * i)` with a Python float; `keras.Model(…).fit(…)` in a loop of trials;
+//! `kernel(tuple(weights))` of numba with tuples of many lengths
 //!
-//! **Fix.** Pass tensors, `reduce_retracing=True`; build the model once and reset its weights, or run the trials in a subprocess.
+//! **Fix.** Pass tensors, `reduce_retracing=True`; build the model once and reset its weights, or run the trials in a subprocess. Give
+//! numba's functions arguments of one type.
 //!
 //! **What is often said.** `clear_session()` and `set_memory_growth` return GPU memory: they give nothing back to the driver;
 //! only the end of the process does. `with tf.device(…)` frees nothing either.
@@ -94,6 +98,23 @@ fn told(holder: &Holder, later: u64, bytes: u64) -> Told {
             step: None,
         };
     }
+    if holder.type_name == "numba" {
+        return Told {
+            kind: CulpritKind::Variable,
+            message: format!(
+                "The function `{0}` has been compiled {1} times by numba: each new combination of types (another dtype, length of a tuple, \
+                 width of a string, number of dimensions) is compiled anew, and the machine code of all takes about {held}, which is \
+                 given back at the end of the process only. Call it with arguments of one type.",
+                holder.name, holder.count
+            ),
+            hint: format!(
+                "# call {} with one type of argument (an array instead of a tuple, one dtype by astype), or give numba.njit an explicit \
+                 signature; what is compiled stays until the process ends: try many types in a subprocess",
+                holder.name
+            ),
+            step: None,
+        };
+    }
     Told {
         kind: CulpritKind::Variable,
         message: format!(
@@ -135,6 +156,26 @@ mod tests {
         assert!(found.hint.starts_with("del step;"));
         assert!(is_unknown(traced(61, 0).judge(detect)));
         assert!(is_gone(traced(2, 60 * MIB).judge(detect)));
+    }
+
+    #[test]
+    fn versions_that_numba_compiled_are_told_without_a_line_that_would_not_free_them() {
+        let mut held = inside(
+            HolderKind::Traces,
+            "step",
+            0,
+            ("step", "", "CPUDispatcher", true),
+        );
+        held.count = 20;
+        held.type_name = "numba".into();
+        let found = finding(
+            Case::of(vec![held])
+                .unnamed(60 * MIB as i64)
+                .grown(1)
+                .judge(detect),
+        );
+        assert!(found.message.contains("compiled 20 times by numba"));
+        assert!(found.hint.starts_with("# call step with one type"));
     }
 
     #[test]

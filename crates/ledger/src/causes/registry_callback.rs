@@ -5,7 +5,7 @@
 //!
 //! **Why it matters.** Each run of a cell that registers something adds one more, and the library keeps it until the kernel ends.
 //!
-//! **How it is detected.** Handlers and filters of loggers, open widgets, `weakref.finalize`, IPython's events, `gc.callbacks`,
+//! **How it is detected.** Handlers and filters of loggers, open widgets and comms, `weakref.finalize`, IPython's events, `gc.callbacks`,
 //! `sys.excepthook` and the handlers of signals are sized.
 //!
 //! **Example.** `log.addHandler(MemoryHandler(…))` in a cell that is run again
@@ -126,6 +126,18 @@ fn told(holder: &Holder) -> Told {
                  getattr(_f, \"__module__\", \"\") == \"__main__\"].clear()"
             ),
         ),
+        "comms" => (
+            format!(
+                "{count} open comms of the target {0:?} hold {held} through the functions that they call for a message: close() a comm when \
+                 what it is for is done, or open it once.",
+                holder.detail
+            ),
+            format!(
+                "import comm, gc; [_c.close() for _c in list(comm.get_comm_manager().comms.values()) if _c.target_name == {:?}].clear(); \
+                 gc.collect()",
+                holder.detail
+            ),
+        ),
         "readers" => (
             format!(
                 "{count} readers of the event loop (loop.add_reader) hold {held} for {}(): remove_reader() what is done, before its \
@@ -235,6 +247,7 @@ mod tests {
                 "logging.getLogger(\"my.log\").removeFilter",
             ),
             ("widgets", "ipywidgets", "close_all"),
+            ("comms", "comm", "_c.close()"),
             ("handlers", "root", "list(logging.getLogger().handlers)"),
             (
                 "handlers",

@@ -46,6 +46,8 @@ use crate::trend::{Slope, laplace, theil_sen};
 
 const CHANCE: f64 = 0.7;
 const UNEXPLAINED_RUNS: usize = 5;
+/// A container of an object of a library's, which has a `clear()` for it.
+const PRIVATE: &str = "private";
 const CLEARED: [&str; 7] = [
     "list",
     "dict",
@@ -451,6 +453,10 @@ fn release(name: &str, type_name: &str) -> String {
     if !is_path && !is_identifier(name) {
         return format!("globals().pop({name:?});");
     }
+    if type_name == PRIVATE {
+        let (object, _) = name.rsplit_once('.').unwrap_or((name, ""));
+        return format!("{object}.clear()");
+    }
     if type_name == "set" {
         // Tuples and the like: the collector empties the lists of free ones, which pin their arenas.
         format!("{name}.clear(); import gc; gc.collect();")
@@ -463,7 +469,7 @@ fn release(name: &str, type_name: &str) -> String {
 
 /// Whether values of this class hold their memory themselves, so that clearing or deleting the name frees it.
 fn is_data(type_name: &str) -> bool {
-    CLEARED.contains(&type_name) || DATA.contains(&type_name)
+    CLEARED.contains(&type_name) || DATA.contains(&type_name) || type_name == PRIVATE
 }
 
 /// Whether what grew is the variable's own, so that clearing or deleting it frees the memory.

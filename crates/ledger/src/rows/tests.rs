@@ -140,6 +140,20 @@ fn what_no_name_explains_is_native_an_import_or_slack_by_the_allocators_own_coun
         20
     )));
     assert!(rows.contains(&(RowCause::Kept(Cause::PoolCache), "pyarrow".into(), -30)));
+    let owner_of = |most: i64| {
+        let (rows, ..) = shown(Facts {
+            imports_at_most: most as u64,
+            ..of(&["IPython"])
+        });
+        let row = rows.into_iter().find(|(.., bytes)| *bytes == 30);
+        row.map(|(_, owner, _)| owner)
+    };
+    assert_eq!(
+        owner_of(3 * MIB).as_deref(),
+        Some("no Python name"),
+        "so much is in none of them"
+    );
+    assert_eq!(owner_of(40 * MIB).as_deref(), Some("IPython"));
     let (rows, _, native, _) = shown(Facts {
         complete: false,
         ..of(&[])

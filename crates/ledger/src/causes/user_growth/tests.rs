@@ -62,6 +62,22 @@ fn a_list_that_every_run_appends_to_is_named_with_a_line_that_clears_it() {
 }
 
 #[test]
+fn a_private_container_is_cleared_by_the_object_around_it() {
+    let grows = || {
+        let mut grows = run(10 * M, &[("fig", PRIVATE, 10 * M, false)]);
+        grows.grown[0].part = "fig.axes[0]._children".into();
+        grows
+    };
+    let found = finding(judge(
+        detect,
+        None,
+        vec![grows(), grows(), grows(), grows()],
+    ));
+    assert_eq!(found.culprit.name, "fig.axes[0]._children");
+    assert_eq!(found.hint, "fig.axes[0].clear()");
+}
+
+#[test]
 fn three_runs_are_enough_for_a_list_that_grew_evenly_in_all_of_them() {
     let first = |new| run(50 * M, &[("preds", "list", 46 * M, new)]);
     for (what, runs) in [
