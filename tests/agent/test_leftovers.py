@@ -26,7 +26,7 @@ CYCLES = {
         "def f():\n    big = b'x' * 9_000_000\n    try: 1 / 0\n    except ZeroDivisionError as e: kept = e\nf()"
     ),
     "a library's classes": (
-        "import xml.dom.minidom as m\nd = m.parseString('<a>' + '<b>text</b>' * 13_000 + '</a>'); del d"
+        "import xml.dom.minidom as m\nd = m.parseString('<a>' + '<b>text</b>' * 17_000 + '</a>'); del d"
     ),
 }
 
@@ -125,13 +125,33 @@ def test_it_is_told_that_garbage_may_be_frozen(shell):
 @pytest.mark.parametrize(("pinned", "what"), [(False, ""), (True, "heap")])
 def test_garbage_in_the_heap_goes_alone_unless_something_lives_above_it(shell, pinned, what):
     shell.run("import numpy as np; warm = np.ones(2_000_000); del warm")
+    # The garbage of the import goes, and none goes by itself from now on.
+    shell.run("import gc; gc.collect(); gc.set_threshold(1_000_000)")
     # What the interpreter asks for by itself goes into the hole, not above the garbage.
     shell.run("hole = np.ones(100_000); between = np.ones(100_000); del hole")
     shell.run("class C: pass\nc = C(); c.me = c; c.big = [np.ones(1_000_000) for _ in range(6)]")
     if pinned:
         shell.run("above = np.ones(200_000)")
     shell.run("del c")
-    assert look(shell)["cycle"]["type"] == what
+    row = look(shell)["cycle"]
+    assert (row["name"], row["type"]) == ("C", what)
+    assert row["bytes"] == pytest.approx(48 * MB, rel=0.02)
+
+
+def test_what_looks_leave_is_no_garbage_that_keeps_the_users_objects(shell):
+    shell.run("import gc, numpy as np; kept = [np.ones(10_000)]; gc.collect(); gc.set_threshold(1_000_000)")
+    shell.probe("__import__('gc').collect()")
+    for _ in range(2):
+        look(shell)
+        shell.explain()
+        assert shell.probe("__import__('gc').collect()") == 0
+
+
+def test_what_a_look_itself_takes_is_not_among_the_garbage(shell):
+    shell.run("import gc; gc.set_threshold(1_000_000); kept = [[i] for i in range(300_000)]; gc.collect()")
+    assert "cycle" not in look(shell)
+    shell.run("class C: pass\nc = C(); c.me = c; c.big = b'x' * 6_000_000; del c")
+    assert look(shell)["cycle"]["bytes"] == pytest.approx(6 * MB, rel=0.01)
 
 
 def test_it_gives_up_when_something_else_is_to_be_done(shell):

@@ -89,6 +89,17 @@ def test_tidy_collects_dead_cycles(start):
     assert steps_of(kernel)["gc"]["released"]["host"] >= 50 * MIB
 
 
+def test_what_a_step_gave_back_is_no_change_of_the_next_cell(start):
+    kernel = start()
+    kernel.execute_ok(WARM)
+    kernel.execute_ok(SLACK)
+    until_logged(kernel, "step=malloc_trim", 90)
+    kernel.pump_for(0.5)
+    ledger = record_of(kernel.execute_ok("kept = bytearray(b'x') * 20_000_000"))["ledger"]
+    assert abs(ledger["residue"]) < 2 * MIB and ledger["explained"] > 0.85
+    assert [row["owner"] for row in ledger["rows"] if abs(row["bytes"]) > 8 * MIB] == ["kept"]
+
+
 def test_observe_does_nothing_and_suggest_only_tells(start):
     kernel = start(name="observe")
     pid = interpreter(kernel)

@@ -231,6 +231,14 @@ def test_a_stream_hook_takes_what_the_thread_prints(kernel):
     kernel.execute_ok(code)
 
 
+def test_a_stream_hook_may_print_and_fail(start_kernel):
+    kernel = start_kernel()
+    kernel.execute_ok("import sys\nsys.stdout.register_hook(print)")
+    assert "'text': 'seen" in kernel.execute_ok("print('seen')").stdout
+    kernel.execute_ok("sys.stdout.unregister_hook(print)\nsys.stdout.register_hook(lambda message: 1 / 0)")
+    assert kernel.execute_ok("print('shown')").stdout == "shown\n"
+
+
 def test_a_thread_that_set_the_parent_keeps_it_when_the_next_cell_begins(start_kernel):
     kernel = start_kernel()
     code = """

@@ -21,8 +21,11 @@ class Allocators:
         self._others = 0  # bytes of large areas before Arrow was loaded
         self._mapped = None  # bytes mapped beside malloc and Python's allocator; what they hold untouched counts against it
 
-    def look(self, pages):
-        """[{name, live, slack, live_before, slack_before}]; before is null at the first look at an allocator."""
+    def look(self, pages, ours=0):
+        """[{name, live, slack, live_before, slack_before}]; before is null at the first look at an allocator.
+
+        `ours`: bytes by which this process has grown since the end of the cell. They are free by now, and no slack of the cell's.
+        """
         heaps, areas, mapped = _regions(pages)
         if attribute("pyarrow.lib", "default_memory_pool") is None:
             self._others = areas
@@ -48,7 +51,7 @@ class Allocators:
                 {
                     "name": name,
                     "live": live,
-                    "slack": slack,
+                    "slack": max(0, slack - ours) if name == "malloc" else slack,
                     "live_before": before[0],
                     "slack_before": before[1],
                 }
@@ -70,6 +73,12 @@ class Allocators:
             rows.append(row)
         self._mapped = beside
         return rows
+
+    def slack_came(self, size):
+        """Between two cells so many bytes were taken, and are free again."""
+        if "malloc" in self._before:
+            live, slack = self._before["malloc"]
+            self._before["malloc"] = live, max(0, slack + size)
 
 
 def _regions(pages):

@@ -117,6 +117,8 @@ class Cleaner:
         answer["took_s"] = round(_clock() - began, 6)
         answer["offers"] = unseen(self.survey, envelope["steps"])
         self._kernel.channel.send({"op": "stepped", "what": name}, dumps(answer))
+        if done and self._kernel.facts is not None:
+            self._kernel._guarded(unseen, self._kernel.facts.cleaned)
 
     def _run(self, name, limits):
         try:

@@ -17,7 +17,7 @@ from .clock import begin
 from .frameworks import counters
 from .kinds import derives
 from .names import NameWatch
-from .unseen import level, young
+from .unseen import level, resident, young
 
 LISTED = 50  # names a list in tier 0
 REPORTED = 40  # variables and holders in tier 1
@@ -73,7 +73,7 @@ class Facts:
 
         `collecting`: whether the collector is on, but for the time of this look.
         """
-        before = young()
+        before, size = young(), resident()
         try:
             if self._leftovers is None:
                 from .leftovers import Leftovers
@@ -82,6 +82,8 @@ class Facts:
             return self._leftovers.look(stop, collecting)
         finally:
             level(before)
+            if self._allocators is not None:
+                self._allocators.slack_came(resident() - size)
 
     def settle(self):
         """What can be read only now, when all of the kernel's own is loaded: the allocators before the first cell."""
@@ -91,6 +93,13 @@ class Facts:
 
             self._frozen = gc.get_freeze_count()
             self._allocators = Allocators()
+            self._allocators.look(PageMap(begin() + _FIRST_LOOK_S))
+
+    def cleaned(self):
+        """Memory was given back between two cells: what the allocators say now is what the next one begins with."""
+        if self._allocators is not None:
+            from .buffers import PageMap
+
             self._allocators.look(PageMap(begin() + _FIRST_LOOK_S))
 
     def names_were_carried(self):
@@ -154,7 +163,7 @@ class Facts:
         from .buffers import PageMap
 
         self.settle()
-        start = perf_counter()
+        start, size = perf_counter(), resident()
         collecting = gc.isenabled()
         # A collection during the walk would free the very garbage that someone may want explained.
         gc.disable()
@@ -168,7 +177,8 @@ class Facts:
         facts["imported"], facts["imports_at_most"] = self._imported()
         collections = gc.get_stats()[-1]["collections"]
         facts["collections"], self._collections = collections - self._collections, collections
-        facts["allocators"] = self._allocators.look(PageMap(budget_s * _FOR_ALL))
+        ours = max(0, resident() - size)
+        facts["allocators"] = self._allocators.look(PageMap(budget_s * _FOR_ALL), ours)
         facts["took_s"] = round(perf_counter() - start, 6)
         return facts
 

@@ -12,7 +12,7 @@ import sys
 import types
 from collections import Counter
 from itertools import compress, repeat
-from operator import is_, not_
+from operator import is_, is_not, not_
 
 from . import lodgers, registries
 from .clock import begin, now
@@ -51,25 +51,39 @@ class Leftovers:
         self._frozen = frozen
         self._collecting = True
         self._swollen = Swollen()
+        self._garbage = None  # (row, bytes, [(address, size)] of its buffers, whether it has others) while it is to be said where it lies
 
     def look(self, stop, collecting=True, seconds=5.0):
         """Rows as of holders; None if `stop` answered with true before the end, or after so many seconds of this thread's time."""
         deadline = begin() + seconds
         self._collecting = collecting
+
+        def late():
+            return stop() or now() > deadline
+
         try:
-            return self._look(lambda: stop() or now() > deadline)
+            rows = self._look(late)
+            self._say_where_it_lies(late)  # when what we took for the look itself is free again
+            return rows
         except Interrupted:
             return None
+        finally:
+            self._garbage = None
+
+    def _say_where_it_lies(self, stop):
+        if self._garbage is not None:
+            row, size, buffers, native = self._garbage
+            if _pinned(buffers, _heap(), native, stop) > size / 2:
+                row["type"] = "heap"
 
     def _look(self, stop):
-        heap = _heap()  # before we take memory from it ourselves
         if len(gc.get_objects()) > _MOST:
             return []
         seen = self._reachable(stop)
         members = _unreached(seen, stop)
         lists = [members]
         try:
-            rows = self._rows(members, lists, seen, heap, stop)
+            rows = self._rows(members, lists, seen, stop)
         finally:
             # A running frame may be among the members: with the lists in its variables it would be a cycle of our own.
             for one in lists:
@@ -96,7 +110,7 @@ class Leftovers:
         places = tuple(f"{row['name']}." for row in rows if row["type"] == "lodged")
         return [row for row in rows if row["type"] == "lodged" or not f"{row['name']}.".startswith(places)]
 
-    def _rows(self, members, lists, seen, heap, stop):
+    def _rows(self, members, lists, seen, stop):
         frozen = gc.get_freeze_count() - self._frozen
         rows = [_row("cycle", "gc.freeze", "frozen", 0, frozen)] if frozen > _FREEZES else []
         if not members:
@@ -106,8 +120,10 @@ class Leftovers:
         callables = [one for one in held if _is_users_callable(one)]
         lists += dead, living, held, pinned, callables
         if dead:
-            row = _cycles(dead, seen, heap, stop)
+            row, buffers, opaque = _cycles(dead, seen, stop)
             rows.append({**row, "detail": "" if self._collecting else "disabled"})
+            if not opaque:
+                self._garbage = rows[-1], row["bytes"], buffers, row["name"] == "Figure"
         added = atexit._ncallbacks() - self._exits  # it does not say which they are
         if (pinned or callables) and added > 0:
             rows.append(_at_exit(pinned, callables, seen, added, stop))
@@ -118,17 +134,22 @@ class Leftovers:
     def _reachable(self, stop):
         """Ids of the containers that modules, the shell and running functions lead to."""
         roots = [self._shell, sys.modules, type, gc.garbage]
-        frames = sys._current_frames()
-        for frame in frames.values():
-            while frame is not None:
-                roots += [frame, *locals_of(frame)] if frame.f_code.co_flags & 1 else [frame, frame.f_locals]
-                frame = frame.f_back
-        frames.clear()
-        for found in registries.everything(self._shell):
-            roots += found.roots
-        seen = set(map(id, roots))
-        _spread(roots, seen, stop)
-        return seen
+        try:
+            frames = sys._current_frames()
+            for frame in frames.values():
+                while frame is not None:
+                    roots += (
+                        [frame, *locals_of(frame)] if frame.f_code.co_flags & 1 else [frame, frame.f_locals]
+                    )
+                    frame = frame.f_back
+            frames.clear()
+            for found in registries.everything(self._shell):
+                roots += found.roots
+            seen = set(map(id, roots))
+            _spread(roots, seen, stop)
+            return seen
+        finally:
+            roots.clear()  # this frame is among them: it would keep itself, and all of them, until a collection
 
 
 def _or_stop(stop):
@@ -187,11 +208,9 @@ def _unreached(seen, stop):
     everything = gc.get_objects()
     missing = list(compress(everything, map(not_, map(seen.__contains__, map(id, everything)))))
     del everything
-    missing = [
-        one
-        for one in missing
-        if id(type(one)) not in _DULL and not derives(type(one), type) and one is not seen
-    ]
+    # `seen` is in no comprehension: the cell of a closure would be among the objects, and hold it.
+    missing = list(compress(missing, map(is_not, missing, repeat(seen))))
+    missing = [one for one in missing if id(type(one)) not in _DULL and not derives(type(one), type)]
     if not missing or len(missing) > _FEW:
         return []
     known = set(map(id, missing))
@@ -222,8 +241,8 @@ def _split(members, stop):
     )
 
 
-def _cycles(dead, seen, heap, stop):
-    """The row of the garbage."""
+def _cycles(dead, seen, stop):
+    """(the row of the garbage, [(address, size)] of its buffers, whether the collector cannot free it)."""
     walker = _walker(seen, stop)
     array = attribute("numpy", "ndarray")
     opaque = any(type(one) is array and _holds_objects(one) for one in dead)
@@ -233,10 +252,14 @@ def _cycles(dead, seen, heap, stop):
     theirs = theirs or [name for one in dead if (name := _users_function(one))]
     label = "Figure" if figures else theirs[0] if theirs else _first(names)
     size = walker.below(dead)
-    in_heap = _pinned(walker.buffers.counted(), heap, bool(figures), stop)
-    what = "object array" if opaque else "heap" if in_heap > size / 2 else ""
-    row = _row("cycle", label, what, size, len(figures) or names[label] or theirs.count(label))
-    return {**row, "direct": bool(figures or theirs)}
+    row = _row(
+        "cycle",
+        label,
+        "object array" if opaque else "",
+        size,
+        len(figures) or names[label] or theirs.count(label),
+    )
+    return {**row, "direct": bool(figures or theirs)}, [*walker.buffers.counted()], opaque
 
 
 def _users_function(one):

@@ -44,5 +44,8 @@ def _tried(first, second):
     frame = sys._getframe()
     found = _read(frame)
     right = [first, second, third, frame]
+    fits = len(found) == 4 and all(a is b for a, b in zip(found, right))
     del frame
-    return len(found) == 4 and all(a is b for a, b in zip(found, right))
+    found.clear()  # the frame is in both lists: it would keep itself, and those of its callers, until a collection
+    right.clear()
+    return fits

@@ -182,10 +182,17 @@ class CarefulStream(OutStream):
         if not text:
             return 0  # a message says something
         header = self.parent_header
-        if not (self._has_hooks and self._hooks):
+        of_thread = self._of_thread
+        if not (self._has_hooks and self._hooks) or getattr(of_thread, "is_in_hook", False):
             self._router.write(self._name, header, text)
             return len(text)
-        self._send_through_hooks(kernel, "stream", {"name": self._name, "text": text}, header)
+        of_thread.is_in_hook = True  # what a hook itself prints goes to no hook
+        try:
+            self._send_through_hooks(kernel, "stream", {"name": self._name, "text": text}, header)
+        except Exception:  # noqa: BLE001 - a hook that fails is not the fault of who prints
+            self._router.write(self._name, header, text)
+        finally:
+            of_thread.is_in_hook = False
         return len(text)
 
 

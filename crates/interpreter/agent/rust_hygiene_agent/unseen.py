@@ -1,13 +1,15 @@
 """Our own work on the user's heap goes unseen by the user's program."""
 
 import gc
+import os
 import sys
 
 # Bound here: a debugger replaces `sys.settrace`, and a cell may replace any of them.
 _is_enabled, _disable, _enable = gc.isenabled, gc.disable, gc.enable
 _trace, _set_trace = sys.gettrace, sys.settrace
 _profile, _set_profile = sys.getprofile, sys.setprofile
-_counts = gc.get_count
+_counts, _open = gc.get_count, open
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _RESERVE = 2_000
 
 
@@ -18,6 +20,13 @@ class _Token:
 
 
 _reserve = []
+
+
+def resident():
+    """Bytes of this process that are resident, its files' pages not counted."""
+    with _open("/proc/self/statm", "rb") as file:
+        pages = file.read().split()
+    return (int(pages[1]) - int(pages[2])) * _PAGE
 
 
 def fill_reserve():
