@@ -546,10 +546,13 @@ def test_a_hundred_subshells(start_kernel):
 @ours
 def test_a_kernel_without_subshells_has_no_thread_for_them(start_kernel):
     kernel = start_kernel()
-    assert kernel.evaluate(
-        "'asyncio' in __import__('sys').modules or __import__('threading').active_count()"
-    ) in (1, True)
-    assert kernel.evaluate("len(__import__('os').listdir('/proc/self/task'))") == 2
+    threads, tasks = kernel.evaluate(
+        "([t.name for t in __import__('threading').enumerate()], len(__import__('os').listdir('/proc/self/task')))"
+    )
+    history = "IPythonHistorySavingThread"  # begins in the first idle moment
+    assert tasks - threads.count(history) == 2
+    if not kernel.evaluate("'asyncio' in __import__('sys').modules"):
+        assert [name for name in threads if name != history] == ["MainThread"]
 
 
 @ours
@@ -783,7 +786,8 @@ def test_a_subshell_that_cannot_be_interrupted_keeps_no_other_from_it(kernel, su
     ended = kernel.collect(cell)
     assert ended.content["ename"] == "KeyboardInterrupt"
     kernel.execute_ok("go.set(); del first.interrupt")
-    assert "ZeroDivisionError" in ended.stderr + kernel.collect(stubborn).stderr
+    assert ended.stderr + kernel.collect(stubborn).stderr == ""
+    assert "ZeroDivisionError" in kernel.kernel_log(), "what fails within the kernel is told by its log"
     delete(kernel, other)
 
 
