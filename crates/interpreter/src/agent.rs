@@ -40,6 +40,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "facade.py",
     "facts.py",
     "foresight.py",
+    "forks.py",
     "frames.py",
     "frameworks.py",
     "gates.py",

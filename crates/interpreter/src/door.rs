@@ -18,6 +18,9 @@ use std::io::IoSlice;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 
 /// Gives out text that was printed without a line end.
@@ -35,10 +38,10 @@ const SUBSHELL: u8 = b's';
 
 /// Our side of the door.
 #[derive(Debug)]
-pub(crate) struct Door(OwnedFd);
+pub(crate) struct Door(Arc<AsyncFd<OwnedFd>>);
 
 impl Door {
-    /// The door, and the end for the child.
+    /// The door, and the end for the child. Call it on the runtime.
     pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
         // Each message keeps its bounds and its descriptor: unix(7), SOCK_SEQPACKET.
         let (ours, theirs) = socketpair(
@@ -48,7 +51,14 @@ impl Door {
             SockFlag::SOCK_CLOEXEC,
         )
         .map_err(io::Error::from)?;
-        Ok((Self(ours), theirs))
+        // SAFETY: an `OwnedFd` stays open, and the same, until it is dropped.
+        let ours = unsafe { AsyncFd::register_with_interest(ours, Interest::READABLE) }?;
+        Ok((Self(Arc::new(ours)), theirs))
+    }
+
+    /// What forked children hand in comes here.
+    pub(crate) fn socket(&self) -> Arc<AsyncFd<OwnedFd>> {
+        Arc::clone(&self.0)
     }
 
     pub(crate) fn ask_for_text(&self) {

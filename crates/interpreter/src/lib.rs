@@ -19,6 +19,7 @@ mod channel;
 mod door;
 mod estate;
 mod exit;
+mod forks;
 mod frame;
 mod line;
 mod order;

@@ -6,6 +6,8 @@ use crate::estate;
 use crate::estate::Segments;
 use crate::exit::End;
 use crate::exit::Exit;
+use crate::forks::Forks;
+use crate::forks::Said;
 use crate::frame::Frame;
 use crate::line::Ear;
 use crate::line::Line;
@@ -48,7 +50,7 @@ const MOST: usize = 1 << 20;
 /// The channel is left alone after this much, bytes: others want to be served, and the client may be slower than we are.
 const ENOUGH: usize = 8 << 20;
 /// The frame by which the agent asks for the pipes to be emptied.
-const SYNC: &[u8] = br#"{"op":"sync"}"#;
+pub(crate) const SYNC: &[u8] = br#"{"op":"sync"}"#;
 
 /// Which of the child's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +68,23 @@ pub enum Event {
     Frame(Frame),
     /// A frame of the debugger's channel; `None` says that it was closed.
     Debug(Option<Frame>),
+    /// A frame of a forked child.
+    OfFork(Frame),
     /// Text as it was written: mostly UTF-8, never cut within a character.
     Text(Stream, Bytes),
     /// The child has ended; nothing comes after this.
     Exit(End),
+}
+
+/// What a look at the channel has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// It was empty.
+    Nothing,
+    /// Everything that was there.
+    All,
+    /// There may be more.
+    Enough,
 }
 
 /// A running interpreter. Dropping it kills the child.
@@ -84,6 +99,9 @@ pub struct Interpreter {
     pub(crate) segments: Option<Segments>,
     channel: Channel,
     door: Door,
+    forks: Forks,
+    /// What a forked child has said, until the channel has been read up to here.
+    said: Option<Said>,
     debug: Channel,
     /// True once the debugger was used: until then its channel is not looked at.
     debugs: bool,
@@ -139,6 +157,8 @@ impl Interpreter {
             channel: Channel::new(channel)?,
             debug: Channel::new(debug)?,
             debugs: false,
+            forks: Forks::new(door.socket()),
+            said: None,
             door,
             pipes: [pipe(Stream::Stdout, out), pipe(Stream::Stderr, err)],
             ready: VecDeque::new(),
@@ -257,6 +277,10 @@ impl Interpreter {
             if self.exit.is_some() {
                 std::future::pending::<()>().await;
             }
+            if self.said.is_some() {
+                self.take_said();
+                continue;
+            }
             let not_before = self
                 .pipes
                 .iter()
@@ -281,6 +305,7 @@ impl Interpreter {
                     drop(result);
                     self.channel.write();
                 }
+                said = self.forks.next() => self.said = Some(said),
                 () = out.readable(), if may_read && out.watch.is_some() => self.take_text(0),
                 () = err.readable(), if may_read && err.watch.is_some() => self.take_text(1),
                 () = tokio::time::sleep_until(not_before), if !may_read && !self.channel.parser.is_inside() => {}
@@ -334,24 +359,53 @@ impl Interpreter {
         }
     }
 
-    /// Reads the channel until it is empty, or enough has come. True if anything came.
-    fn take_frames(&mut self) -> bool {
+    /// Reads the channel until it is empty, or enough has come.
+    fn take_frames(&mut self) -> Taken {
         let mut any = false;
         let mut size = 0;
         while size < ENOUGH
             && let Some(frame) = self.channel.read(&mut any)
         {
             size += frame.0.iter().map(Bytes::len).sum::<usize>();
-            self.agent_waits = frame.0.len() == 1 && frame.0[0] == SYNC;
-            if self.agent_waits {
-                self.last_text = None;
-                let now = Instant::now();
-                self.pipes.iter_mut().for_each(|pipe| pipe.not_before = now);
+            if frame.0.len() == 1 && frame.0[0] == SYNC {
+                self.hurry();
             } else {
+                self.agent_waits = false;
                 self.ready.push_back(Event::Frame(frame));
             }
         }
-        any
+        match (any, size < ENOUGH) {
+            (false, _) => Taken::Nothing,
+            (true, true) => Taken::All,
+            (true, false) => Taken::Enough,
+        }
+    }
+
+    /// What a forked child says comes after everything that the interpreter had said by then.
+    fn take_said(&mut self) {
+        if self.take_frames() == Taken::Enough {
+            return;
+        }
+        match self.said.take() {
+            Some(Said::Sync) => {
+                self.hurry();
+                self.take_text(0);
+                self.take_text(1);
+            }
+            Some(Said::Frame(frame, tell)) => {
+                self.ready.push_back(Event::OfFork(frame));
+                tell.send(()).unwrap_or_default(); // it may have ended meanwhile
+            }
+            None => {}
+        }
+    }
+
+    /// Someone waits for empty pipes.
+    fn hurry(&mut self) {
+        self.agent_waits = true;
+        self.last_text = None;
+        let now = Instant::now();
+        self.pipes.iter_mut().for_each(|pipe| pipe.not_before = now);
     }
 
     fn take_debug(&mut self) {
@@ -365,11 +419,11 @@ impl Interpreter {
     /// that lay in the pipe when the channel was last seen empty. A frame is only written while the pipes are empty,
     /// so none can have been written after those bytes.
     fn take_text(&mut self, which: usize) {
-        if self.take_frames() || self.channel.parser.is_inside() {
+        if self.take_frames() != Taken::Nothing || self.channel.parser.is_inside() {
             return;
         }
         let waiting = self.pipes[which].waiting();
-        if waiting > 0 && self.take_frames() {
+        if waiting > 0 && self.take_frames() != Taken::Nothing {
             return;
         }
         let now = Instant::now();

@@ -69,6 +69,7 @@ impl Kernel {
         match event {
             Event::Text(stream, text) => self.publish_text(stream, text),
             Event::Frame(frame) => self.frame(frame),
+            Event::OfFork(frame) => self.frame_of_fork(frame),
             Event::Debug(frame) => self.debugger_said(frame),
             Event::Exit(end) => self.died(end),
         }
@@ -137,6 +138,15 @@ impl Kernel {
                 self.life = Life::Broken(no_ipython(&envelope.executable, &envelope.error))
             }
             other => tracing::error!(op = other, "an unknown frame of the agent"),
+        }
+    }
+
+    /// A forked child may publish, and nothing else.
+    pub(crate) fn frame_of_fork(&mut self, frame: Frame) {
+        let first = frame.0.first().map_or(&[][..], |envelope| envelope);
+        match serde_json::from_slice::<Envelope>(first) {
+            Ok(envelope) if envelope.op == "publish" => self.frame(frame),
+            _ => tracing::warn!("a forked child said what is not its to say"),
         }
     }
 

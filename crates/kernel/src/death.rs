@@ -327,7 +327,7 @@ impl Kernel {
                     match interpreter.next().await {
                         Event::Exit(_) => return,
                         Event::Text(stream, text) => self.publish_text(stream, text),
-                        Event::Frame(_) | Event::Debug(_) => {}
+                        Event::Frame(_) | Event::OfFork(_) | Event::Debug(_) => {}
                     }
                 }
             };

@@ -152,6 +152,7 @@ impl Kernel {
         match event {
             Event::Text(stream, text) => self.publish_text(stream, text),
             Event::Frame(frame) => self.rebirth_frame(frame),
+            Event::OfFork(frame) => self.frame_of_fork(frame),
             Event::Debug(_) => {}
             Event::Exit(end) => {
                 self.rebirth_failed(&format!("the fresh interpreter {}", end.exit));

@@ -11,7 +11,7 @@ import termios
 import threading
 import time
 
-from .frames import Frames, dumps
+from .frames import ChannelClosed, Frames, dumps
 
 # Bound here: a cell may replace them in their modules (`time.sleep = …` is common in tests).
 _getpid, _close, _exit, _read = os.getpid, os.close, os._exit, os.read
@@ -25,7 +25,7 @@ _BARRIER_S = 5.0  # only a thread that prints without pause can keep the pipes f
 class Channel(Frames):
     """Both directions of the socketpair. Any thread may send; only the main thread receives."""
 
-    def __init__(self, fd, passed=None):
+    def __init__(self, fd, passed=None, door=None):
         super().__init__(fd)
         os.register_at_fork(after_in_child=self._forked)
         self._poll = select.poll()
@@ -45,10 +45,13 @@ class Channel(Frames):
         # Where there is someone in between: from this descriptor a byte is read when an output was passed on to the front.
         # What is printed afterwards must not come before it.
         self._passed = passed
+        self._door = door  # of forked children (forks.py); None if there is no front that would hear them
 
     def _forked(self):
         # A forked worker must not keep the channel open nor write to it.
         self.forked = True
+        if self._main != _thread_id():
+            self._main, self._busy = _thread_id(), 0
         for reader in (self, *self.lines):
             try:
                 _close(reader.socket.detach())
@@ -102,41 +105,62 @@ class Channel(Frames):
                 return False
         return True
 
-    def _barrier(self):
+    def _barrier(self, sync):
         for flush in self.flushers:
             try:
                 flush()
             except Exception:
                 pass  # the user closed the file or its descriptor
-        if self._c_flush is not None:
-            self._c_flush()
+        if self._c_flush is not None and self.has_front:
+            self._c_flush()  # in a forked child there may be text of the notebook's process
         if self._pipes_empty():
             return
-        self._write([b'{"op":"sync"}'])
+        sync()
         end = _now() + _BARRIER_S
         pause = 0.0
         while not self._pipes_empty() and _now() < end:
             _sleep(pause)
             pause = min(pause + 0.00002, 0.001)
 
+    def _sync(self):
+        self._write([b'{"op":"sync"}'])
+
     def settle(self):
         """Returns when the front has taken everything that was printed so far."""
-        self.guarded(self._barrier)
+        self.guarded(self._barrier, self._sync)
 
     def send(self, envelope, *sections):
-        """Sends one frame. `envelope` is a dict, the sections are bytes-like."""
-        self.guarded(self._send, envelope, sections)
+        """Sends one frame. `envelope` is a dict, the sections are bytes-like. Of a forked child only outputs reach the front."""
+        if self.has_front:
+            self._whole(self._send, envelope, sections)
+        elif envelope["op"] == "publish" and self._door is not None:
+            self._whole(self._send_from_fork, envelope, sections)
 
     def _send(self, envelope, sections):
-        self._barrier()
+        self._barrier(self._sync)
         self._write([dumps(envelope), *sections])
         if self._passed is not None and envelope["op"] == "publish":
             _read(self._passed, 1)
 
+    def _send_from_fork(self, envelope, sections):
+        if envelope["type"] == "execute_result":
+            return  # a cell has one result: the notebook's own process tells it
+        line = self._door.line()
+        if line is None:
+            return
+        try:
+            self._barrier(line.sync)
+            line.publish(envelope, sections)
+        except ChannelClosed:
+            pass  # the front has ended, or does not wait for this child any more
+        finally:
+            line.socket.close()
+
     def guarded(self, function, *arguments):
-        """Calls it while no other thread sends, and no interrupt raises in this one."""
-        if not self.has_front:
-            return None
+        """Calls it while no other thread sends, and no interrupt raises in this one. Not in a forked child."""
+        return self._whole(function, *arguments) if self.has_front else None
+
+    def _whole(self, function, *arguments):
         me = _thread_id()
         main = me == self._main
         if main:

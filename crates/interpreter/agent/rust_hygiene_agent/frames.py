@@ -10,6 +10,7 @@ import struct
 
 # Bound here: a cell may replace them in their modules.
 _pack, _unpack = struct.pack, struct.unpack
+_socket = socket.socket
 _from_json = json.loads
 
 _MARK = 0xFE4852FF
@@ -122,7 +123,7 @@ class Frames:
     """One end of a socketpair. Who uses it from several threads keeps them apart."""
 
     def __init__(self, fd):
-        self.socket = socket.socket(fileno=fd)
+        self.socket = _socket(fileno=fd)
         self.socket.setblocking(True)
         os.set_inheritable(fd, False)
         self._pending = memoryview(b"")

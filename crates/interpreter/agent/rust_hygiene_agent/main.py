@@ -12,9 +12,11 @@ def run(config, keep_compiled):
     """Makes the shell, says `ready`, and serves the front until it says `exit` or is gone."""
     gc.disable()  # nothing to collect while modules are loaded
     from .channel import Channel
+    from .forks import Door
     from .frames import ChannelClosed
 
-    channel = Channel(config["channel_fd"], config.get("passed_fd"))
+    passed = config.get("passed_fd")
+    channel = Channel(config["channel_fd"], passed, Door(config["door_fd"]) if passed is None else None)
     try:
         import IPython
     except ImportError as error:

@@ -1,7 +1,6 @@
 """Stand-ins for the `Session` and the sockets of ipykernel: libraries send messages through them by hand."""
 
 import json
-import os
 import uuid
 
 from .facade import PassesFor
@@ -104,7 +103,7 @@ class Session(PassesFor):
             if isinstance(msg_or_type, dict)
             else self.msg(msg_or_type, content, parent, header, metadata)
         )
-        if os.getpid() == self._kernel.pid and not message["msg_type"].endswith(_TYPES_ON_SHELL):
+        if not message["msg_type"].endswith(_TYPES_ON_SHELL):
             self._kernel.publish(
                 message["msg_type"],
                 message["content"],
