@@ -114,6 +114,15 @@ def test_an_unknown_request_does_not_disturb(kernel, channel):
     kernel.unread[channel] = [m for m in kernel.unread[channel] if not m.answers(request)]
 
 
+@pytest.mark.parametrize("msg_type", ["input_reply", "execute_reply", "status", "stream", "nonsense"])
+def test_what_is_no_request_has_no_reply(kernel, msg_type):
+    stray = kernel.send("shell", msg_type, {"value": "stray", "status": "ok"})
+    for state in ("busy", "idle"):
+        message = kernel.take("iopub", stray.is_parent_of, f"{state} of {msg_type}")
+        assert message.is_status(state)
+    assert_alive(kernel)
+
+
 @pytest.mark.parametrize("msg_type", ["comm_msg", "comm_close"])
 def test_a_message_for_an_unknown_comm_does_not_disturb(kernel, msg_type):
     kernel.take_until_idle(kernel.send("shell", msg_type, {"comm_id": "no such comm", "data": {}}))

@@ -317,10 +317,10 @@ pub(crate) fn is_comm(request: &Incoming) -> bool {
     )
 }
 
-/// The reply's type, for requests whose reply the agent names itself.
+/// The reply's type; what is no request, such as a comm message or a stray `input_reply`, has none.
 pub(crate) fn type_of_reply(request: &Incoming) -> Option<String> {
     let kind = request.header.msg_type.as_str();
-    (!kind.starts_with("comm_") || kind == "comm_info_request").then(|| reply_kind(kind))
+    kind.ends_with("_request").then(|| reply_kind(kind))
 }
 
 /// A request that has arrived already.

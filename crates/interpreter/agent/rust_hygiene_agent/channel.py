@@ -40,6 +40,7 @@ class Channel(Frames):
         self._fionread = bytearray(4)
         self._c_flush = None
         self.flushers = []
+        self.pipes = (1, 2)  # descriptors of the pipes that must be empty
         self.lines = []  # further ways in, of subshells
         self.forked = False
         # Where there is someone in between: from this descriptor a byte is read when an output was passed on to the front.
@@ -50,6 +51,7 @@ class Channel(Frames):
     def _forked(self):
         # A forked worker must not keep the channel open nor write to it.
         self.forked = True
+        self.pipes = (1, 2)
         if self._main != _thread_id():
             self._main, self._busy = _thread_id(), 0
         for reader in (self, *self.lines):
@@ -96,11 +98,11 @@ class Channel(Frames):
         self._c_flush = flush
 
     def _pipes_empty(self):
-        for fd in (1, 2):
+        for fd in self.pipes:
             try:
                 _ioctl(fd, _FIONREAD, self._fionread, True)
             except OSError:
-                continue  # the user closed it or put something else there
+                continue  # somebody closed it or put something else there
             if any(self._fionread):
                 return False
         return True

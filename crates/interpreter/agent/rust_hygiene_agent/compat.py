@@ -21,6 +21,7 @@ def install(kernel, borrow_names):
         "_posixshmem": _note_segments,
         "pdb": lambda module: _interruptible_debugger(),
         "IPython.core.debugger": lambda module: _interruptible_debugger(),
+        "wurlitzer": _forwards_already,
     }
     PassesFor.borrows_names = borrow_names
     if borrow_names:
@@ -48,6 +49,15 @@ def _connect(kernel, module):
     connect(kernel, module)
 
 
+def _forwards_already(wurlitzer):
+    """`sys_pipes` refuses where `sys.stdout` is the descriptor that it would forward; here that is in place already."""
+
+    def sys_pipes(encoding=wurlitzer._default_encoding, bufsize=None):
+        return wurlitzer.pipes(sys.stdout, sys.stderr, encoding=encoding, bufsize=bufsize)
+
+    wurlitzer.sys_pipes = sys_pipes
+
+
 def _interruptible_debugger():
     """`pdb` is IPython's debugger, and an interrupt at its prompt ends it. Runs after the later of the two modules."""
     import pdb  # noqa: T100
@@ -71,7 +81,9 @@ def _name_classes():
     for method in (kernel.IPythonKernel.raw_input, kernel.IPythonKernel.getpass):
         method.__module__, method.__qualname__ = "ipykernel.kernelbase", f"Kernel.{method.__name__}"
     session.Session.__module__ = "jupyter_client.session"
-    session.BackgroundSocket.__module__ = streams.OutStream.__module__ = "ipykernel.iostream"
+    session.IOPubThread.__module__ = session.BackgroundSocket.__module__ = streams.OutStream.__module__ = (
+        "ipykernel.iostream"
+    )
     for cls in (streams.ErrStream, streams.OutAfterErr, streams.CarefulStream):
         cls.__name__ = cls.__qualname__ = "OutStream"
         cls.__module__ = "ipykernel.iostream"

@@ -29,6 +29,7 @@ class Facade(PassesFor):
     implementation = "rust-hygiene"
     int_id = -1
     eventloop = None
+    _control_parent = {}
     _supports_kernel_subshells = True
 
     @property
@@ -146,12 +147,15 @@ class Facade(PassesFor):
         return f"kernel.{self.ident}.{topic}".encode()
 
     def get_parent(self, channel=None):
-        """The whole request that is being answered."""
-        return self.shell.get_parent()
+        """The whole request that is being answered; of control, which the front answers, one that was set."""
+        return self._control_parent if channel == "control" else self.shell.get_parent()
 
     def set_parent(self, ident, parent, channel="shell"):
         """Makes `parent` the request of all outputs from now on."""
-        self.shell.set_parent(parent)
+        if channel == "control":
+            self._control_parent = parent
+        elif channel == "shell":
+            self.shell.set_parent(parent)
 
     def send_response(
         self,

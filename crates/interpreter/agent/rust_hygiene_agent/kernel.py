@@ -16,7 +16,7 @@ from .kernel_log import kernel_log
 from .replies import Request, error_reply, text_of
 from .routing import header_of
 from .serve import Server
-from .session import BackgroundSocket, Session
+from .session import BackgroundSocket, IOPubThread, Session
 from .streams import make_careful
 from .unseen import unseen
 
@@ -52,6 +52,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self.log = kernel_log()
         self._init_asking()
         self.thread = threading.main_thread()
+        self.iopub_thread = IOPubThread(self)
         self.subshells = {}
         self.ending = set()  # threads of deleted subshells
         self._raw_headers = {}

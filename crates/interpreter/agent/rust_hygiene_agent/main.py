@@ -70,6 +70,7 @@ def _serve(config, channel, keep_compiled):
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     stdout, stderr = sys.stdout, sys.stderr = pair(channel.settle)
     channel.flushers[:] = [stdout.flush, stderr.flush]
+    channel.pipes = (stdout.own_fd, stderr.own_fd)
 
     from IPython.paths import get_ipython_dir
 

@@ -122,6 +122,11 @@ class BackgroundSocket:
         self.name = name
         self.closed = False
 
+    @property
+    def io_thread(self):
+        """Who sends."""
+        return self._kernel.iopub_thread
+
     def send_multipart(self, frames, *args, **kwargs):
         """Publishes a message that was serialised by hand; the signature is made anew."""
         frames = [bytes(frame) for frame in frames]
@@ -138,3 +143,27 @@ class BackgroundSocket:
 
     def flush(self, *args, **kwargs):
         """Nothing is held back."""
+
+
+class IOPubThread:
+    """What `kernel.iopub_thread` and `sys.stdout.pub_thread` are. The front sends; what is scheduled here runs at once."""
+
+    closed = False
+
+    def __init__(self, kernel):
+        self._kernel = kernel
+        self.socket = self.background_socket = kernel.iopub_socket
+        self.thread = kernel.thread
+
+    @property
+    def io_loop(self):
+        """Tornado's view of the event loop."""
+        return self._kernel.io_loop
+
+    def schedule(self, f):
+        """Calls it."""
+        f()
+
+    def send_multipart(self, *args, **kwargs):
+        """Publishes a message that was serialised by hand."""
+        self.socket.send_multipart(*args, **kwargs)

@@ -1,9 +1,11 @@
 """`sys.stdout` and `sys.stderr`: text files on the pipes that the front reads.
 
-What is printed goes straight to file descriptor 1 or 2, where C code and subprocesses write too, so the order is kept. The
-names that libraries use of ipykernel's `OutStream` are here.
+What is printed goes straight to the pipe that C code and subprocesses write to, by file descriptor 1 or 2, so the order is kept. Our own
+descriptor of it is another one: what is printed reaches the notebook also while those are redirected or closed. The names that
+libraries use of ipykernel's `OutStream` are here.
 """
 
+import fcntl
 import io
 import os
 
@@ -12,15 +14,21 @@ from .routing import Parented, Router
 
 _write, _getpid = io.TextIOWrapper.write, os.getpid
 
+_OWN = 20  # our descriptors have numbers from here on, those of main.py are below
+
 
 class OutStream(Parented, Hooked, io.TextIOWrapper):
-    """A line-buffered stream to the front."""
+    """A line-buffered stream to the front. Hooks may be registered and are never called, as in ipykernel, where they are the sending thread's."""
 
     shell = None
 
     def __init__(self, fd, name):
+        self._fd = fd
+        self.own_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN)
+        raw = io.FileIO(self.own_fd, "w", closefd=False)
+        raw.name = f"<{name}>"
         super().__init__(
-            io.BufferedWriter(io.FileIO(fd, "w", closefd=False), 65536),
+            io.BufferedWriter(raw, 65536),
             encoding="utf-8",
             errors="backslashreplace",
             line_buffering=True,
@@ -28,7 +36,17 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
         self._name = name
         self._pid = os.getpid()
         self._init_hooks()
-        self._has_hooks = False
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self):
+        # A forked child may close all descriptors that it does not know, and print: there it is as in any Python program.
+        own, self.own_fd = self.own_fd, None
+        try:
+            if own is not None:
+                self.buffer.raw.__init__(self._fd, "w", closefd=False)
+                os.close(own)
+        except OSError:
+            pass  # there is nothing to print to
 
     encoding = "UTF-8"
     errors = None
@@ -61,6 +79,10 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
     def detach(self):
         """Refused: the notebook would have no stream left."""
         raise io.UnsupportedOperation("detach")
+
+    def fileno(self):
+        """1 or 2, for programs that are given this as theirs."""
+        return self._fd
 
     @property
     def name(self):
@@ -98,14 +120,13 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
         """The façade that libraries use to send messages by hand."""
         return self.shell.kernel.session
 
+    @property
+    def pub_thread(self):
+        """Who sends."""
+        return self.shell.kernel.iopub_thread
+
     def _is_master_process(self):
         return os.getpid() == self._pid
-
-    def register_hook(self, hook):
-        """Registers a transformer of stream messages of the calling thread."""
-        super().register_hook(hook)
-        self._has_hooks = True
-        self.given_parent()
 
     def given_parent(self):
         """Each write must look now."""
@@ -143,7 +164,7 @@ class OutAfterErr(OutStream):
 
 
 class CarefulStream(OutStream):
-    """Either stream once text may belong to another request than the one in hand, or a hook may want it."""
+    """Either stream once text may belong to another request than the one in hand."""
 
     _turn = None
     _router = None
@@ -154,7 +175,7 @@ class CarefulStream(OutStream):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         kernel = self.shell.kernel
         if _getpid() == self._pid and not self._is_raw(kernel.raw_parent):
-            return self._send(kernel, text)
+            return self._send(text)
         turn = self._turn
         if turn[0] is not self:
             self.settle()
@@ -162,7 +183,7 @@ class CarefulStream(OutStream):
         return _write(self, text)
 
     def _use_shortcut(self):
-        """Gives this stream a `write` that asks only what has to be asked: nobody has given it a parent or a hook yet."""
+        """Gives this stream a `write` that asks only what has to be asked: nobody has given it a parent yet."""
         shell, kernel, turn = self.shell, self.shell.kernel, self._turn
         parent_of_context, raw, carefully = shell._parent.get, super().write, self.write
 
@@ -174,25 +195,12 @@ class CarefulStream(OutStream):
         self.write = write
 
     def _is_raw(self, raw_parent):
-        if self._has_hooks and self._hooks:
-            return False
         return raw_parent is not None and self.parent_header is raw_parent["header"]
 
-    def _send(self, kernel, text):
+    def _send(self, text):
         if not text:
             return 0  # a message says something
-        header = self.parent_header
-        of_thread = self._of_thread
-        if not (self._has_hooks and self._hooks) or getattr(of_thread, "is_in_hook", False):
-            self._router.write(self._name, header, text)
-            return len(text)
-        of_thread.is_in_hook = True  # what a hook itself prints goes to no hook
-        try:
-            self._send_through_hooks(kernel, "stream", {"name": self._name, "text": text}, header)
-        except Exception:  # noqa: BLE001 - a hook that fails is not the fault of who prints
-            self._router.write(self._name, header, text)
-        finally:
-            of_thread.is_in_hook = False
+        self._router.write(self._name, self.parent_header, text)
         return len(text)
 
 
@@ -210,6 +218,6 @@ def make_careful(streams, kernel):
     for stream in streams:
         stream._router, stream._turn = router, turn
         stream.__class__ = CarefulStream
-        if stream._own is None and not stream._has_hooks:
+        if stream._own is None:
             stream._use_shortcut()
     kernel.channel.flushers.append(router.flush)
