@@ -191,6 +191,27 @@ print("hello", name)
     assert ready.evaluate("name") == "me"
 
 
+@BOTH
+def test_children_of_the_copy_display_in_order(ready, how):
+    exchange = ready.execute_ok(f"""%%isolate {how}
+import os
+display('copy')
+pid = os.fork()
+if not pid:
+    print('text of the child', flush=True)
+    display('child')
+    os._exit(0)
+os.waitpid(pid, 0)
+print('text of the copy')
+display('end')
+""")
+    shown = [
+        m.content["text"] if m.type == "stream" else m.content["data"]["text/plain"]
+        for m in exchange.of("stream", "display_data")
+    ]
+    assert shown[:5] == ["'copy'", "text of the child\n", "'child'", "text of the copy\n", "'end'"]
+
+
 def test_await_and_figures_work_in_a_fork(ready):
     exchange = ready.execute_ok(
         "%%isolate result\nimport asyncio\nasync def f(): await asyncio.sleep(0.01); return 7\nresult = await f()"

@@ -25,7 +25,7 @@ _BARRIER_S = 5.0  # only a thread that prints without pause can keep the pipes f
 class Channel(Frames):
     """Both directions of the socketpair. Any thread may send; only the main thread receives."""
 
-    def __init__(self, fd, passed=None, door=None):
+    def __init__(self, fd, door, passed=None):
         super().__init__(fd)
         os.register_at_fork(after_in_child=self._forked)
         self._poll = select.poll()
@@ -46,7 +46,7 @@ class Channel(Frames):
         # Where there is someone in between: from this descriptor a byte is read when an output was passed on to the front.
         # What is printed afterwards must not come before it.
         self._passed = passed
-        self._door = door  # of forked children (forks.py); None if there is no front that would hear them
+        self._door = door  # of forked children (forks.py)
 
     def _forked(self):
         # A forked worker must not keep the channel open nor write to it.
@@ -135,7 +135,7 @@ class Channel(Frames):
         """Sends one frame. `envelope` is a dict, the sections are bytes-like. Of a forked child only outputs reach the front."""
         if self.has_front:
             self._whole(self._send, envelope, sections)
-        elif envelope["op"] == "publish" and self._door is not None:
+        elif envelope["op"] == "publish":
             self._whole(self._send_from_fork, envelope, sections)
 
     def _send(self, envelope, sections):

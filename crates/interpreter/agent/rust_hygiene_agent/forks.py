@@ -19,6 +19,7 @@ class Door:
     """The door, as forked children know it: they inherit our end, where nobody of theirs reads."""
 
     def __init__(self, fd):
+        os.set_inheritable(fd, False)
         self._fd = fd
         self._is = self._identity()
 

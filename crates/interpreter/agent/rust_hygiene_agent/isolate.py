@@ -6,6 +6,7 @@ files in memory, and nothing is bound before all of them are there.
 """
 
 import ast
+import fcntl
 import json
 import os
 import select
@@ -295,6 +296,7 @@ class _Fresh(_Copy):
 
     # Numbers of descriptors in it; those of the agent are as in the front (spawn.rs).
     _CHANNEL, _BUNDLE, _DOOR, _DEBUG, _FAULTS, _BOARD, _SEGMENTS, _RESULTS, _ARRAYS, _PASSED = range(3, 13)
+    _FORKS = 13  # the front's door, for forked children
 
     def __init__(self, shell, cell, names, fds):
         super().__init__(shell, names, fds)
@@ -323,6 +325,7 @@ class _Fresh(_Copy):
             "facts": False,
             "guard": False,
             "passed_fd": self._PASSED,
+            "forks_fd": self._FORKS,
             "restarted": self._shell.execution_count,
             "restore": rebirth.payload(self._shell, used, self._carried, is_lent=True),
         }
@@ -342,10 +345,11 @@ class _Fresh(_Copy):
                 self._RESULTS: self._fds[0],
                 self._ARRAYS: self._fds[1],
                 self._PASSED: passes,
+                self._FORKS: self._kernel.given.get("forks_fd", self._kernel.given["door_fd"]),
             }
             actions = []
             for number, fd in wanted.items():
-                copies.append(os.dup(fd))  # above all that are wanted: ours lie there too
+                copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(wanted) + 1))
                 actions.append((os.POSIX_SPAWN_DUP2, copies[-1], number))
             # The begin of the agent is what this process was started with.
             command = [sys.executable, "-c", sys.orig_argv[2], str(self._BUNDLE)]

@@ -15,8 +15,8 @@ def run(config, keep_compiled):
     from .forks import Door
     from .frames import ChannelClosed
 
-    passed = config.get("passed_fd")
-    channel = Channel(config["channel_fd"], passed, Door(config["door_fd"]) if passed is None else None)
+    door = Door(config.get("forks_fd", config["door_fd"]))
+    channel = Channel(config["channel_fd"], door, config.get("passed_fd"))
     try:
         import IPython
     except ImportError as error:
