@@ -97,6 +97,45 @@ def test_a_child_that_outlives_its_cell_displays_there(forks):
     assert late.content["data"]["text/plain"] == "'late'"
 
 
+def test_a_child_that_outlives_its_cell_prints_there(forks):
+    first = forks.execute_ok(
+        """
+go = os.pipe()
+def child():
+    os.read(go[0], 1)
+    print('late', end=' ')
+    print('text')
+    print('of stderr', file=sys.stderr)
+pid = fork(child)
+print('in time')"""
+    )
+    second = forks.execute_ok("print('here')\nos.write(go[1], b'x'); wait(pid)\nprint('there')")
+    assert (second.stdout, second.stderr) == ("here\nthere\n", "")
+    late = [forks.take("iopub", first.request.is_parent_of, "text of the child") for _ in range(2)]
+    assert [(m.content["name"], m.content["text"]) for m in late] == [
+        ("stdout", "late text\n"),
+        ("stderr", "of stderr\n"),
+    ]
+
+
+def test_a_daemon_that_closes_what_it_inherited_is_heard(forks):
+    code = """
+def child():
+    os.read(go[0], 1)
+    os.closerange(3, 4096)
+    taken = [os.open('/dev/null', os.O_RDWR) for _ in range(30)]
+    print('text of the daemon', flush=True)
+    display('not shown')
+    print('end', flush=True)
+go = os.pipe()
+pid = fork(child)
+"""
+    forks.execute_ok(code)
+    second = forks.execute_ok("os.write(go[1], b'x'); wait(pid)")
+    assert second.stdout == "text of the daemon\nend\n"
+    assert second.of("display_data") == []
+
+
 def test_a_child_has_no_result_and_shows_its_error(forks):
     code = "pid = os.fork()\nif pid: wait(pid)\nelse: 1 / 0\n'of the parent'"
     exchange = forks.execute_ok(code)

@@ -132,29 +132,34 @@ class Channel(Frames):
         self.guarded(self._barrier, self._sync)
 
     def send(self, envelope, *sections):
-        """Sends one frame. `envelope` is a dict, the sections are bytes-like. Of a forked child only outputs reach the front."""
+        """Sends one frame. `envelope` is a dict, the sections are bytes-like. Of a forked child only outputs reach the front; False if
+        they do not either.
+        """
         if self.has_front:
-            self._whole(self._send, envelope, sections)
-        elif envelope["op"] == "publish":
-            self._whole(self._send_from_fork, envelope, sections)
+            return self._whole(self._send, envelope, sections)
+        if envelope["op"] == "publish":
+            return self._whole(self._send_from_fork, envelope, sections)
+        return False
 
     def _send(self, envelope, sections):
         self._barrier(self._sync)
         self._write([dumps(envelope), *sections])
         if self._passed is not None and envelope["op"] == "publish":
             _read(self._passed, 1)
+        return True
 
     def _send_from_fork(self, envelope, sections):
         if envelope["type"] == "execute_result":
-            return  # a cell has one result: the notebook's own process tells it
+            return False  # a cell has one result: the notebook's own process tells it
         line = self._door.line()
         if line is None:
-            return
+            return False
         try:
             self._barrier(line.sync)
             line.publish(envelope, sections)
+            return True
         except ChannelClosed:
-            pass  # the front has ended, or does not wait for this child any more
+            return False  # the front has ended, or does not wait for this child any more
         finally:
             line.socket.close()
 

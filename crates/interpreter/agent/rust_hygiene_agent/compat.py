@@ -84,7 +84,7 @@ def _name_classes():
     session.IOPubThread.__module__ = session.BackgroundSocket.__module__ = streams.OutStream.__module__ = (
         "ipykernel.iostream"
     )
-    for cls in (streams.ErrStream, streams.OutAfterErr, streams.CarefulStream):
+    for cls in (streams.ErrStream, streams.OutAfterErr, streams.CarefulStream, streams.ForkedStream):
         cls.__name__ = cls.__qualname__ = "OutStream"
         cls.__module__ = "ipykernel.iostream"
     _stand_in(

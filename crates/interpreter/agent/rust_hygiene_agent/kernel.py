@@ -10,6 +10,7 @@ from .asking import Asking
 from .cells import Cells
 from .channel import _exit
 from .facade import Facade
+from .forks import InHand
 from .frames import ChannelClosed, dumps, flat
 from .interrupts import Interrupts, cares_for_interrupts
 from .kernel_log import kernel_log
@@ -47,6 +48,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
         self.raw_parent = (
             None  # the request that the front takes text of the pipes for, while that is certain
         )
+        self.in_hand = InHand()
         self.facts = None
         self.guard = None
         self.log = kernel_log()
@@ -105,7 +107,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
     # ------------------------------------------------------------------ to the front
 
     def publish(self, kind, content, parent=None, metadata=None, buffers=None):
-        """Sends a message on iopub. `parent` is a header; by default the one of the calling context."""
+        """Sends a message on iopub. `parent` is a header; by default the one of the calling context. False if that is impossible."""
         if parent is None:
             parent = self.shell.get_parent().get("header") or {}
         raw = self._raw_headers.get(parent.get("msg_id"))
@@ -113,11 +115,11 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
             raw = dumps(parent)
         data = dumps(content, strict=True)
         buffers = [flat(buffer) for buffer in buffers] if buffers else ()
-        self.send_raw(kind, raw or b"", dumps(metadata) if metadata else b"{}", data, buffers)
+        return self.send_raw(kind, raw or b"", dumps(metadata) if metadata else b"{}", data, buffers)
 
     def send_raw(self, kind, parent, metadata, content, buffers=()):
         """Sends a message on iopub whose parts are JSON already."""
-        self.channel.send({"op": "publish", "type": kind}, parent, metadata, content, *buffers)
+        return self.channel.send({"op": "publish", "type": kind}, parent, metadata, content, *buffers)
 
     def be_careful(self):
         """From now on each print looks at the request that it belongs to."""
@@ -128,6 +130,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
     def route_raw_text(self, parent):
         """Tells the front that text of the pipes belongs to `parent` from now on."""
         header = header_of(parent)
+        self.in_hand.is_another()
         self.raw_parent = parent if "header" in parent else {"header": header}
         self.channel.send({"op": "parent"}, self._raw_headers.get(header.get("msg_id")) or dumps(header))
 
@@ -165,6 +168,7 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
     def _set_parent(self, parent):
         """Makes `parent` the request of outputs; of all outputs, unless a cell is running that goes on meanwhile."""
         if self._cell_task is None:
+            self.in_hand.is_another()
             self.raw_parent = parent
             self.shell.take_parent(parent)
         else:

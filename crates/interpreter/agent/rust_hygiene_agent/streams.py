@@ -9,12 +9,14 @@ import fcntl
 import io
 import os
 
+from .forks import OWN_FDS
 from .hooks import Hooked
-from .routing import Parented, Router
+from .routing import Parented, Router, header_of
 
-_write, _getpid = io.TextIOWrapper.write, os.getpid
+_write = io.TextIOWrapper.write
 
-_OWN = 20  # our descriptors have numbers from here on, those of main.py are below
+# In forked children: which stream has written last.
+_turn_of_forks = [None]
 
 
 class OutStream(Parented, Hooked, io.TextIOWrapper):
@@ -24,7 +26,7 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
 
     def __init__(self, fd, name):
         self._fd = fd
-        self.own_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN)
+        self.own_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, OWN_FDS)
         raw = io.FileIO(self.own_fd, "w", closefd=False)
         raw.name = f"<{name}>"
         super().__init__(
@@ -47,6 +49,8 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
                 os.close(own)
         except OSError:
             pass  # there is nothing to print to
+        if self.shell is not None:
+            ForkedStream.take_over(self)
 
     encoding = "UTF-8"
     errors = None
@@ -173,8 +177,7 @@ class CarefulStream(OutStream):
         """Writes, or sends a message that names its parent."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        kernel = self.shell.kernel
-        if _getpid() == self._pid and not self._is_raw(kernel.raw_parent):
+        if not self._is_raw(self.shell.kernel.raw_parent):
             return self._send(text)
         turn = self._turn
         if turn[0] is not self:
@@ -202,6 +205,55 @@ class CarefulStream(OutStream):
             return 0  # a message says something
         self._router.write(self._name, self.parent_header, text)
         return len(text)
+
+
+class ForkedStream(OutStream):
+    """Either stream in a forked child. As long as the notebook's process goes on with the request that it had in hand, text goes to the pipe."""
+
+    @classmethod
+    def take_over(cls, stream):
+        """Called in the child."""
+        shell = stream.shell
+        shell.kernel.streams = None  # they are careful already
+        stream.__dict__.pop("write", None)
+        stream.__class__ = cls
+        stream._turn = _turn_of_forks
+        stream._late = stream._late_header = None
+        stream._header_of_pipe = header_of(shell.kernel.raw_parent or shell._parent_of_last_cell)
+
+    def write(self, text):
+        """Writes, or publishes whole lines."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        header = self.parent_header
+        if header is self._header_of_pipe and not self.shell.kernel.in_hand.has_changed():
+            self._write_raw(text)
+        else:
+            if header is not self._late_header:
+                self._publish()
+            self._late, self._late_header = (self._late or "") + text, header
+            if "\n" in text:
+                self._publish()
+        return len(text)
+
+    def flush(self):
+        """Gives out all that was written."""
+        super().flush()
+        self._publish()
+
+    def _write_raw(self, text):
+        self._publish()
+        if self._turn[0] is not self:
+            self.settle()
+            self._turn[0] = self
+        _write(self, text)
+
+    def _publish(self):
+        text, self._late = self._late, None
+        if text and not self.shell.kernel.publish(
+            "stream", {"name": self._name, "text": text}, parent=self._late_header
+        ):
+            _write(self, text)
 
 
 def pair(settle):

@@ -173,6 +173,7 @@ class Subshell(IPythonKernel):
         """Outputs of this thread belong to `parent`; so do those of nobody, unless the main thread runs a cell."""
         self.shell.set_thread_parent(parent)
         if parent["msg_type"] == "execute_request" and self._kernel.raw_parent is None:
+            self._kernel.in_hand.is_another()
             self.shell._parent_of_last_cell = parent
 
     def take(self, envelope, sections):
