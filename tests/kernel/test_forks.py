@@ -1,5 +1,7 @@
 """What forked children show: displays, figures, widgets and their messages, in order with what is printed."""
 
+from pathlib import Path
+
 import pytest
 
 pytestmark = pytest.mark.ours
@@ -232,3 +234,21 @@ with multiprocessing.get_context('fork').Pool(2) as pool:
     exchange = forks.execute_ok(code)
     assert exchange.stdout == "[3, 6]\n"
     assert len(exchange.of("display_data")) == 2 and len(exchange.of("comm_open")) >= 22
+
+
+def test_descriptors_that_are_handed_in_are_closed(forks):
+    code = """
+import socket
+def child():
+    door = socket.socket(fileno=5)
+    for count in [253, 5, 1] * 20:
+        line, other = socket.socketpair()
+        socket.send_fds(door, [b'l'], [other.fileno()] * count)
+        line.close(); other.close()
+wait(fork(child))
+wait(fork(lambda: display('heard')))
+"""
+    folder = Path(f"/proc/{forks.pid}/fd")
+    before = len(list(folder.iterdir()))
+    assert shown(forks.execute_ok(code)) == ["heard"]
+    assert len(list(folder.iterdir())) <= before + 5

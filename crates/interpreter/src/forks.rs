@@ -25,6 +25,8 @@ use tokio::task::JoinHandle;
 const MOST: usize = 32;
 /// A child that says nothing for so long on an open line is not waited for: it was stopped in the midst, or means harm.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// No message carries more descriptors (unix(7), `SCM_MAX_FD`). Room for fewer would lose some of what came, and leave it open.
+const MOST_IN_A_MESSAGE: usize = 253;
 /// What the child hears when its message is taken.
 const TAKEN: &[u8] = b"\x01";
 
@@ -108,7 +110,7 @@ async fn handed_in(door: &AsyncFd<OwnedFd>) -> io::Result<Handed> {
 
 fn take(door: &OwnedFd) -> io::Result<Handed> {
     let mut byte = [0; 1];
-    let mut control = nix::cmsg_space!([i32; 4]);
+    let mut control = nix::cmsg_space!([i32; MOST_IN_A_MESSAGE]);
     let mut parts = [IoSliceMut::new(&mut byte)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(door.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
