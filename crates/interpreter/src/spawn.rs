@@ -96,7 +96,7 @@ impl Spec {
             .args(["-c", agent::BOOT])
             .arg(BUNDLE_FD.to_string())
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(Stdio::from(at_its_end()?))
             .stdout(Stdio::from(out_write))
             .stderr(Stdio::from(err_write))
             .process_group(0)
@@ -171,6 +171,12 @@ fn become_subreaper() {
     if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } != 0 {
         tracing::warn!(error = %io::Error::last_os_error(), "orphans of cells cannot be watched");
     }
+}
+
+/// A pipe with nothing to read: unlike `/dev/null` it can be waited for (epoll_ctl(2), EPERM), as asyncio does.
+fn at_its_end() -> io::Result<OwnedFd> {
+    let (read, _) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    Ok(read)
 }
 
 fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -151,9 +151,7 @@ class Answers:
             return
         named = ("comm_id", "target_name") if request.type == "comm_open" else ("comm_id",)
         try:
-            if all(isinstance(content.get(name), str) for name in named) and not isinstance(
-                content.get("data"), (str, int)
-            ):
+            if all(isinstance(content.get(name), str) for name in named):
                 self._allow_stdin = self._allow_stdin and self._cell_task is not None
                 self._guarded(getattr(self.comm_manager, request.type), None, None, request.message)
             else:

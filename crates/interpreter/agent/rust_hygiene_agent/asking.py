@@ -9,6 +9,7 @@ import json
 from IPython.core.error import StdinNotImplementedError, UsageError
 
 from .frames import dumps
+from .streams import flush_replaced
 
 _NOBODY_TO_ASK = "a forked process cannot ask: the front end answers the notebook's own process alone"
 
@@ -67,6 +68,7 @@ class Asking:
     def _input_request(self, prompt, password):
         if not self.channel.has_front:
             raise EOFError(_NOBODY_TO_ASK)
+        flush_replaced()
         question = dumps({"prompt": prompt, "password": password})
         if _thread_id() != self.thread.ident:
             content = self._ask_from_thread(question)

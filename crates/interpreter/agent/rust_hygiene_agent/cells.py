@@ -11,12 +11,21 @@ from .channel import _exit
 from .frames import dumps
 from .interrupts import cares_for_interrupts
 from .replies import check_execute, error_of, error_reply
+from .streams import flush_replaced
 from .unseen import unseen
 
 log = logging.getLogger("rust_hygiene")
 
 # Bound here: a cell may replace them in their modules.
 _clock, _cpu_clock = time.perf_counter, time.process_time
+
+
+def exit_code(error):
+    """The exit code of a process that ends with this error, or with None."""
+    code = error.code if isinstance(error, SystemExit) else int(error is not None)
+    if code is None:
+        return 0
+    return code & 0xFF if isinstance(code, int) else 1
 
 
 class Cells:
@@ -47,6 +56,7 @@ class Cells:
             self.cleaner.cell_is_kept()
         self._allow_stdin = bool(content.get("allow_stdin", False))
         self._begin_asking()
+        self.expect_interrupts()
         clock = _clock(), _cpu_clock()
         shell = self.shell
         code = content["code"]
@@ -69,6 +79,7 @@ class Cells:
             try:
                 self._enter_user_code()
                 result = shell.run_cell(code, **arguments)
+                flush_replaced()
             finally:
                 self.cell_is_over, self.in_user_code = True, False
                 try:
@@ -121,6 +132,7 @@ class Cells:
             )
             self._cell_task = inner
             result = await inner
+            flush_replaced()
         except BaseException as error:
             failure = error
         finally:
@@ -140,10 +152,13 @@ class Cells:
     def _finish(self, request, clock, result, failure):
         """Answers a cell, whatever is left of the interpreter."""
         try:
+            error = failure if result is None else error_of(result)
             self._answer_cell(request, clock, result, failure)
             if self.channel.forked:
-                sys.stdout.flush()
-                _exit(0)  # a child that came back from a cell: there is nothing for it to do
+                flush_replaced()
+                for flush in self.channel.flushers:
+                    flush()
+                _exit(exit_code(error))  # a child that came back from a cell: there is nothing for it to do
         except BaseException as error:
             self._fail(request, error)
         try:
@@ -154,6 +169,7 @@ class Cells:
 
     def _answer_cell(self, request, clock, result, failure):
         wall, cpu = _clock() - clock[0], _cpu_clock() - clock[1]
+        self.expect_interrupts()
         self._end_asking()
         shell, content = self.shell, request.message["content"]
         error = failure if result is None else error_of(result)

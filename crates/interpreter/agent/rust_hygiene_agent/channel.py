@@ -51,7 +51,6 @@ class Channel(Frames):
     def _forked(self):
         # A forked worker must not keep the channel open nor write to it.
         self.forked = True
-        self.pipes = (1, 2)
         if self._main != _thread_id():
             self._main, self._busy = _thread_id(), 0
         for reader in (self, *self.lines):
@@ -77,6 +76,11 @@ class Channel(Frames):
         self.lines = []
 
     # ------------------------------------------------------------------ signals
+
+    @property
+    def is_busy(self):
+        """True while the main thread is inside a frame."""
+        return self._busy > 0
 
     def guard_signal(self, action):
         """Runs `action` now, or after the frame in hand if the main thread is inside one."""

@@ -9,6 +9,7 @@ import sys
 import types
 
 from .facade import PassesFor
+from .offered import LOADED, offer, offer_loaded
 
 VERSION = (7, 0, 0)
 
@@ -24,6 +25,11 @@ def install(kernel, borrow_names):
         "wurlitzer": _forwards_already,
     }
     PassesFor.borrows_names = borrow_names
+    offered = dict.fromkeys(LOADED, offer)
+    if not borrow_names:
+        del offered["ipykernel"]
+    offer_loaded()
+    hooks = {**offered, **hooks}
     if borrow_names:
         _name_classes()
         hooks["ipykernel.kernelbase"] = lambda module: setattr(module.Kernel, "_instance", kernel)
@@ -144,10 +150,16 @@ class _Later(types.ModuleType):
     def __getattr__(self, name):
         if name.startswith("__") and name != "__version__":
             raise AttributeError(name)
-        spec = self.__spec__
-        self.__class__ = types.ModuleType
-        spec.loader.exec_module(self)
+        self._load()
         return getattr(self, name)
+
+    def __dir__(self):
+        self._load()
+        return dir(self)
+
+    def _load(self):
+        self.__class__ = types.ModuleType
+        self.__spec__.loader.exec_module(self)
 
 
 def _later(name, finder):

@@ -20,7 +20,7 @@ _NUMBER = struct.Struct("<Q")
 OWN_FDS = 20  # descriptors that we make have numbers from here on; those of the front's are below
 
 
-class _Inherited:
+class Inherited:
     """A descriptor that forked children use, unless they have closed what they inherited, as daemons do."""
 
     def __init__(self, fd):
@@ -59,7 +59,7 @@ class InHand:
         except OSError:
             return  # no descriptors are left: what children print is taken for output of the request in hand
         _pwrite(fd, _NUMBER.pack(self._number), 0)
-        self._file = _Inherited(fd)
+        self._file = Inherited(fd)
 
     def is_another(self):
         """In the notebook's process: there is another request in hand, or newest."""
@@ -73,7 +73,7 @@ class InHand:
         return file is not None and file.is_there() and _pread(file.fd, 8, 0) != _NUMBER.pack(self._number)
 
 
-class Door(_Inherited):
+class Door(Inherited):
     """The door: children inherit our end, where nobody of theirs reads."""
 
     def __init__(self, fd):

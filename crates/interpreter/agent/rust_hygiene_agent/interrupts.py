@@ -13,6 +13,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.lib.pretty import PrettyPrinter
 from traitlets import HasTraits
 
+from . import sigint
+
 # A signal that hits IPython's own code between the request and the person's code comes again after this many seconds.
 _AGAIN = 0.001
 # Code that is not known to run the person's is interrupted all the same after so many seconds and looks: it may be theirs too. (On a
@@ -29,6 +31,7 @@ _THEIRS, _IN_WHOLE, _NOBODYS = "the person's", "must come to its end", "nobody's
 
 _MAIN = threading.main_thread().ident
 _clock, _sleep, _kill, _pid = time.monotonic, time.sleep, os.kill, os.getpid
+_thread_id = _thread.get_ident
 
 
 _kept = []  # code whose id is known lives, also if someone puts another function in the place of its own
@@ -73,6 +76,7 @@ class Interrupts:
     """
 
     drop_interrupt = int
+    sigint_handler = None
 
     def _init_interrupts(self):
         self.interrupts = 0
@@ -85,36 +89,46 @@ class Interrupts:
         self._comes_again = None  # (cell, `shows_error`) that our own next signal is meant for
         self.shows_error = False  # an error is being shown
 
-    def on_sigint(self, signum, frame):
-        """SIGINT: ends the cell in hand, and nothing else."""
+    def expect_interrupts(self):
+        """A handler of SIGINT that a cell has installed ends with the cell, as in ipykernel."""
+        if _thread_id() == _MAIN and self.sigint_handler is not None:
+            sigint.put_in_force(self.sigint_handler)
+
+    def is_to_raise(self, signum, frame):
+        """SIGINT ends the cell in hand, and nothing else. True if by an error in this frame, now."""
+        if frame is None:
+            return True  # the person's code has called the handler
         again, self._comes_again = self._comes_again, None
         cell, is_to_end_showing = again or (self._cells, False)
         if again is not None and not (self.in_user_code and cell == self._cells):
-            return
+            return False
         if is_to_end_showing and not self.shows_error:
-            return
+            return False
         if self.in_user_code:
             in_user_code = runs_user_code(frame)
             # What a cell awaits is cancelled, where it is not itself what must come to its end.
             cancels = self._cell_task is not None and not in_user_code and not must_come_to_its_end(frame)
             if not in_user_code and not cancels and not self._is_overdue():
                 _thread.start_new_thread(self._send_again, (self._cells, is_to_end_showing))
-                return
+                return False
             if self.shows_error:
                 # Python and IPython catch all that an error's `str()` raises, and ask again
                 _thread.start_new_thread(self._send_again, (self._cells, True))
             if self.debugger is not None:
                 self.debugger.interrupted(_MAIN, frame)
             task = self._cell_task if cancels else None
-            self.channel.guard_signal(lambda: self._interrupt(task))
+            if not self.channel.is_busy:
+                return self._interrupt(task)
+            self.channel.guard_signal(lambda: self._interrupt_late(task))
         elif _is_called_by_collector(frame, self.shell.user_ns):
             # Python prints it and drops it, and what we were at goes on: else a finaliser that waits would end all.
-            raise KeyboardInterrupt
+            return True
         elif self.cell_is_over:
             pass  # the front does not know yet; the next cell is not meant
         elif self._handling or self._cell_task is not None or self.channel.readable_now():
             # the request is on its way in: it ends as soon as it begins
             self._interrupt_pending = True
+        return False
 
     def on_memory_signal(self, signum, frame):
         """The front says that the session holds too much: `MemoryError` in the cell, under the same rules.
@@ -159,18 +173,24 @@ class Interrupts:
             self._comes_again = cell, is_to_end_showing
             _kill(_pid(), signal.SIGINT)
 
+    def _interrupt_late(self, task):
+        if self._interrupt(task):
+            raise KeyboardInterrupt
+
     def _interrupt(self, task):
+        """True if it is up to the caller to raise."""
         if not self.in_user_code:
-            return
+            return False
         self.interrupts += 1
         self._postponed_at = None
         if task is None:
-            raise KeyboardInterrupt
+            return True
         # The cell awaits something. It is cancelled there, as asyncio code expects, and shown as KeyboardInterrupt.
         self.cancelled_by_interrupt = True
         self.server.loop.call_soon_threadsafe(
             task.cancel
         )  # and wakes the loop, which a signal alone does not
+        return False
 
     def _enter_user_code(self):
         self._postponed_at = None

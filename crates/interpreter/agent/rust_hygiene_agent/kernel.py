@@ -115,7 +115,9 @@ class IPythonKernel(Facade, Cells, Interrupts, Answers, Asking):
             raw = dumps(parent)
         data = dumps(content, strict=True)
         buffers = [flat(buffer) for buffer in buffers] if buffers else ()
-        return self.send_raw(kind, raw or b"", dumps(metadata) if metadata else b"{}", data, buffers)
+        return self.send_raw(
+            kind, raw or b"", dumps(metadata, strict=True) if metadata else b"{}", data, buffers
+        )
 
     def send_raw(self, kind, parent, metadata, content, buffers=()):
         """Sends a message on iopub whose parts are JSON already."""

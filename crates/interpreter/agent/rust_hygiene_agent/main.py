@@ -40,7 +40,7 @@ def run(config, keep_compiled):
 def _serve(config, channel, keep_compiled):
     import signal
 
-    from . import segments
+    from . import segments, sigint
     from .compat import install
     from .compiler import XCachingCompiler
     from .door import open_door
@@ -52,7 +52,8 @@ def _serve(config, channel, keep_compiled):
 
     kernel = IPythonKernel(channel, config)
     kernel.server.loop_made = kernel.be_careful  # tasks may outlive their cells
-    signal.signal(signal.SIGINT, kernel.on_sigint)
+    kernel.sigint_handler = sigint.handler(kernel.is_to_raise)
+    kernel.expect_interrupts()
     _watch_for_faults(config["faults_fd"])
     segments.tell_front(config["segments_fd"])
     if config.get("guard"):
@@ -70,7 +71,7 @@ def _serve(config, channel, keep_compiled):
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     stdout, stderr = sys.stdout, sys.stderr = pair(channel.settle)
     channel.flushers[:] = [stdout.flush, stderr.flush]
-    channel.pipes = (stdout.own_fd, stderr.own_fd)
+    channel.pipes = (stdout.own.fd, stderr.own.fd)
 
     from IPython.paths import get_ipython_dir
 

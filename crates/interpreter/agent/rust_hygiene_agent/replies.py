@@ -1,6 +1,7 @@
 """A request as the agent has it, and the contents of replies."""
 
 import json
+from datetime import datetime
 
 _loads = json.loads  # bound here: a cell may replace it in its module
 
@@ -30,16 +31,29 @@ class Request:
         self.keep = envelope.get("keep", False)  # cleanup steps leave the cell's results alone
         self.interrupted_before = envelope.get("interrupted_before", False)  # an earlier cell, a moment ago
         self.raw_header = bytes(header)
-        head = _loads(self.raw_header)
+        head = _dated(_loads(self.raw_header))
         self.message = {
             "header": head,
             "msg_id": head.get("msg_id"),
             "msg_type": head.get("msg_type"),
-            "parent_header": _loads(bytes(parent) or b"{}"),
+            "parent_header": _dated(_loads(bytes(parent) or b"{}")),
             "metadata": _loads(bytes(metadata) or b"{}"),
             "content": _loads(bytes(content)),
             "buffers": buffers,
         }
+
+
+def _dated(header):
+    """The header with its date as a `datetime` in the zone that it names, or else ours; what is no date stays as it is."""
+    date = header.get("date") if isinstance(header, dict) else None
+    if isinstance(date, str):
+        try:
+            # up to 3.10 `fromisoformat` knows no Z
+            date = datetime.fromisoformat(date[:-1] + "+00:00" if date.endswith("Z") else date)
+            header["date"] = date if date.tzinfo is not None else date.astimezone()
+        except ValueError:
+            pass
+    return header
 
 
 def text_of(error):

@@ -22,6 +22,7 @@ from .hooks import Hooked
 from .interrupts import cares_for_interrupts, comes_out_whole
 from .replies import text_of
 from .routing import Parented
+from .streams import flush_replaced
 
 # What a history manager knows of the running session, beside its file.
 _HISTORY_OF_SESSION = (
@@ -40,6 +41,10 @@ _HISTORY_OF_SESSION = (
 # Modules that the kernel goes on using, beside those of the start and the standard library.
 _OURS = set("rust_hygiene_agent IPython traitlets ipykernel comm tornado jedi parso debugpy".split())
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "application/pdf")
+
+
+# What `%gui` and `%matplotlib` name that needs no loop but the one that runs.
+_NO_LOOP = (None, "", "inline", "asyncio", "agg", "nbagg", "notebook", "webagg", "ipympl", "widget")
 
 
 def _cut_our_frames(trace):
@@ -93,6 +98,7 @@ class _Routed(Parented, Hooked):
         return self.shell.kernel.iopub_socket
 
     def _emit(self, kind, content):
+        flush_replaced()
         kernel = self.shell.kernel
         if self._hooks:
             self._send_through_hooks(kernel, kind, content, self.parent_header)
@@ -285,7 +291,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def enable_gui(self, gui=None):
         """`%gui`: asyncio runs already; others are told so plainly."""
-        if gui in (None, "", "inline", "asyncio", "agg"):
+        if gui in _NO_LOOP:
             self.active_eventloop = gui or None
             return
         raise UsageError(
@@ -450,6 +456,7 @@ class ZMQInteractiveShell(InteractiveShell):
         if self.displayhook.msg is not None:
             # an error while a result is formatted fails the cell too
             self._last_traceback_during_displayhook = True
+        flush_replaced()
         self.kernel.publish(
             "error", {"traceback": stb, "ename": str(etype.__name__), "evalue": self.text_of(evalue)}
         )

@@ -8,8 +8,9 @@ libraries use of ipykernel's `OutStream` are here.
 import fcntl
 import io
 import os
+import sys
 
-from .forks import OWN_FDS
+from .forks import OWN_FDS, Inherited
 from .hooks import Hooked
 from .routing import Parented, Router, header_of
 
@@ -19,6 +20,39 @@ _write = io.TextIOWrapper.write
 _turn_of_forks = [None]
 
 
+def flush_replaced():
+    """Flushes what somebody has put into the place of `sys.stdout` or `sys.stderr`; what it raises is its own affair."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
+        if not isinstance(stream, OutStream):
+            try:
+                stream.flush()
+            except Exception:
+                pass
+
+
+class _Raw(io.FileIO):
+    """The raw file below a stream. It is lent to whoever asks, and stays open."""
+
+    def close(self):
+        """Nothing."""
+
+
+class _Buffer(io.BufferedWriter):
+    """The binary file below a stream: `io.TextIOWrapper(sys.stdout.buffer)` closes it when it is let go of."""
+
+    def __repr__(self):
+        return f"<_io.BufferedWriter name={self.name!r}>"
+
+    def close(self):
+        """Flushes only."""
+        self.flush()
+
+    def detach(self):
+        """Refused: the notebook would have no stream left."""
+        raise io.UnsupportedOperation("detach")
+
+
 class OutStream(Parented, Hooked, io.TextIOWrapper):
     """A line-buffered stream to the front. Hooks may be registered and are never called, as in ipykernel, where they are the sending thread's."""
 
@@ -26,11 +60,11 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
 
     def __init__(self, fd, name):
         self._fd = fd
-        self.own_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, OWN_FDS)
-        raw = io.FileIO(self.own_fd, "w", closefd=False)
+        self.own = Inherited(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, OWN_FDS))
+        raw = _Raw(self.own.fd, "w", closefd=False)
         raw.name = f"<{name}>"
         super().__init__(
-            io.BufferedWriter(raw, 65536),
+            _Buffer(raw, 65536),
             encoding="utf-8",
             errors="backslashreplace",
             line_buffering=True,
@@ -41,14 +75,6 @@ class OutStream(Parented, Hooked, io.TextIOWrapper):
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self):
-        # A forked child may close all descriptors that it does not know, and print: there it is as in any Python program.
-        own, self.own_fd = self.own_fd, None
-        try:
-            if own is not None:
-                self.buffer.raw.__init__(self._fd, "w", closefd=False)
-                os.close(own)
-        except OSError:
-            pass  # there is nothing to print to
         if self.shell is not None:
             ForkedStream.take_over(self)
 
@@ -238,10 +264,19 @@ class ForkedStream(OutStream):
 
     def flush(self):
         """Gives out all that was written."""
+        self._look_for_pipe()
         super().flush()
         self._publish()
 
+    def _look_for_pipe(self):
+        """A child may close all descriptors that it does not know, as daemons do: then it prints to 1 or 2 as any Python program."""
+        if self.own is not None and not self.own.is_there():
+            self.own = None
+            self.shell.kernel.channel.pipes = (1, 2)
+            self.buffer.raw.__init__(self._fd, "w", closefd=False)
+
     def _write_raw(self, text):
+        self._look_for_pipe()
         self._publish()
         if self._turn[0] is not self:
             self.settle()
@@ -253,6 +288,7 @@ class ForkedStream(OutStream):
         if text and not self.shell.kernel.publish(
             "stream", {"name": self._name, "text": text}, parent=self._late_header
         ):
+            self._look_for_pipe()
             _write(self, text)
 
 
