@@ -252,3 +252,21 @@ wait(fork(lambda: display('heard')))
     before = len(list(folder.iterdir()))
     assert shown(forks.execute_ok(code)) == ["heard"]
     assert len(list(folder.iterdir())) <= before + 5
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("pass", 0),
+        ("1 / 0", 1),
+        ("sys.exit(5)", 5),
+        ("sys.exit('a message')", 1),
+        ("sys.exit()", 0),
+        ("raise KeyboardInterrupt", 1),
+    ],
+)
+def test_a_child_that_leaves_its_cell_ends_with_the_exit_code_of_a_program(forks, end, code):
+    exchange = forks.execute_ok(
+        f"ended = None; pid = os.fork()\nif not pid: {end}\nelse: ended = os.waitpid(pid, 0)[1] >> 8\nended"
+    )
+    assert exchange.result == str(code)

@@ -247,4 +247,4 @@ if not pid:
 os.waitpid(pid, 0)[1]
 """
     exchange = kernel.execute_ok(code)
-    assert exchange.result == "0" and "a forked process cannot ask" in exchange.stderr
+    assert exchange.result == "256" and "a forked process cannot ask" in exchange.stderr

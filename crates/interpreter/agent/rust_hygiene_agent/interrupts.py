@@ -108,6 +108,8 @@ class Interrupts:
             in_user_code = runs_user_code(frame)
             # What a cell awaits is cancelled, where it is not itself what must come to its end.
             cancels = self._cell_task is not None and not in_user_code and not must_come_to_its_end(frame)
+            if cancels and self.cancelled_by_interrupt and _is_theirs(frame, self.shell.user_ns):
+                return True  # a callback or another task, which lets the loop not go on: the cancellation cannot come through
             if not in_user_code and not cancels and not self._is_overdue():
                 _thread.start_new_thread(self._send_again, (self._cells, is_to_end_showing))
                 return False
@@ -120,7 +122,7 @@ class Interrupts:
             if not self.channel.is_busy:
                 return self._interrupt(task)
             self.channel.guard_signal(lambda: self._interrupt_late(task))
-        elif _is_called_by_collector(frame, self.shell.user_ns):
+        elif _is_theirs(frame, self.shell.user_ns):
             # Python prints it and drops it, and what we were at goes on: else a finaliser that waits would end all.
             return True
         elif self.cell_is_over:
@@ -243,8 +245,8 @@ def _look(frame, whole):
     return _THEIRS
 
 
-def _is_called_by_collector(frame, namespace):
-    """Whether a finaliser runs, or a function of the notebook's, where no cell does: a collection in our own code has called it."""
+def _is_theirs(frame, namespace):
+    """Whether a finaliser runs, or a function of the notebook's, where the cell's own code does not: the loop or a collection has called it."""
     for _ in range(_DEEP):
         if frame is None:
             return False

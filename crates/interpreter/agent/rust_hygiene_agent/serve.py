@@ -11,6 +11,10 @@ import logging
 import sys
 import threading
 import time
+import traceback
+
+# More errors than this within so many seconds are not outlived.
+_TOO_OFTEN, _A_WHILE_S = 20, 5.0
 
 log = logging.getLogger("rust_hygiene")
 
@@ -29,6 +33,7 @@ class Server:
         self._marked = False
         self._taking = False
         self._task = None
+        self._raised = []  # when callbacks between cells did
         self.loop = None
         self.loop_made = None  # called when there is one
         self.exiting = False
@@ -114,6 +119,26 @@ class Server:
                     contextvars.Context().run(self.loop.run_forever)
             except KeyboardInterrupt:
                 continue  # of a cell that had just ended
+            except BaseException as error:
+                if self.exiting or not self._outlives(error):
+                    raise
+
+    def _outlives(self, error):
+        """What a callback or a signal handler has raised between cells is shown, and no reason to lose the session. False if it goes on
+        without end, or is our own failure.
+        """
+        now = time.monotonic()
+        self._raised = [when for when in self._raised if now - when < _A_WHILE_S]
+        self._raised.append(now)
+        if len(self._raised) > _TOO_OFTEN or not isinstance(error, (Exception, SystemExit)):
+            return False
+        from .shell import without_our_frames
+
+        traceback.print_exception(type(error), error, without_our_frames(error.__traceback__))
+        if self.loop is not None and self.loop.is_closed():
+            self.loop = self._handle = None
+            self._make_loop()
+        return True
 
     def _serve_plainly(self):
         timeout = None if self._idle is None else max(0.0, self._idle[0] - time.monotonic())

@@ -63,6 +63,14 @@ def _cut_our_frames(trace):
         last.tb_next = None
 
 
+def without_our_frames(trace):
+    """The traceback without frames of ours, also without those that it begins with."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith("<rust-hygiene>"):
+        trace = trace.tb_next
+    _cut_our_frames(trace)
+    return trace
+
+
 def _as_lines(traceback):
     """A traceback as the specification wants it, whatever a `_render_traceback_` has given."""
     if isinstance(traceback, (list, tuple)):
