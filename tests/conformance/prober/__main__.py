@@ -36,6 +36,9 @@ def main():
                 for number, facts in enumerate(ours.result(), 1):
                     print(f"  cell {number}", *facts, sep="\n    ")
                 continue
+            for name, kernel in (("ipykernel", reference), (arguments.kernel, ours)):
+                if len(kernel.result()) != len(probe.cells):
+                    print(f"  ! with {name} it ends at cell {len(kernel.result())}")
             found = between(reference.result(), ours.result())
             cells, same = cells + len(probe.cells), same + len(probe.cells) - len(found)
             entries = Listed(listed().get(probe.name, []))
