@@ -85,6 +85,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "streams.py",
     "subshells.py",
     "swollen.py",
+    "traces.py",
     "unseen.py",
     "variables.py",
 ];

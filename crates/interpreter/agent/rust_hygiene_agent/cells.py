@@ -152,13 +152,13 @@ class Cells:
     def _finish(self, request, clock, result, failure):
         """Answers a cell, whatever is left of the interpreter."""
         try:
-            error = failure if result is None else error_of(result)
             self._answer_cell(request, clock, result, failure)
             if self.channel.forked:
                 flush_replaced()
                 for flush in self.channel.flushers:
                     flush()
-                _exit(exit_code(error))  # a child that came back from a cell: there is nothing for it to do
+                # a child that came back from a cell: there is nothing for it to do
+                _exit(exit_code(failure if result is None else error_of(result)))
         except BaseException as error:
             self._fail(request, error)
         try:

@@ -17,7 +17,7 @@ _fstat, _dup, _pread, _pwrite = os.fstat, os.dup, os.pread, os.pwrite
 
 _LINE = b"l"
 _NUMBER = struct.Struct("<Q")
-OWN_FDS = 20  # descriptors that we make have numbers from here on; those of the front's are below
+OWN_FDS = 20  # descriptors that we make have numbers from here on; those of the front are below
 
 
 class Inherited:

@@ -13,6 +13,8 @@ import threading
 import time
 import traceback
 
+from .traces import without_our_frames
+
 # More errors than this within so many seconds are not outlived.
 _TOO_OFTEN, _A_WHILE_S = 20, 5.0
 
@@ -132,8 +134,6 @@ class Server:
         self._raised.append(now)
         if len(self._raised) > _TOO_OFTEN or not isinstance(error, (Exception, SystemExit)):
             return False
-        from .shell import without_our_frames
-
         traceback.print_exception(type(error), error, without_our_frames(error.__traceback__))
         if self.loop is not None and self.loop.is_closed():
             self.loop = self._handle = None

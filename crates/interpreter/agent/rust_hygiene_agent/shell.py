@@ -23,6 +23,7 @@ from .interrupts import cares_for_interrupts, comes_out_whole
 from .replies import text_of
 from .routing import Parented
 from .streams import flush_replaced
+from .traces import cut_our_frames
 
 # What a history manager knows of the running session, beside its file.
 _HISTORY_OF_SESSION = (
@@ -45,30 +46,6 @@ _IMAGES = ("image/png", "image/jpeg", "image/gif", "application/pdf")
 
 # What `%gui` and `%matplotlib` name that needs no loop but the one that runs.
 _NO_LOOP = (None, "", "inline", "asyncio", "agg", "nbagg", "notebook", "webagg", "ipympl", "widget")
-
-
-def _cut_our_frames(trace):
-    """Takes our frames out of a traceback, but for those that it begins with: an interrupt is raised in our signal handler, and an
-    error of IPython's where a method of ours has called it.
-    """
-    last = None
-    while trace is not None:
-        following = trace.tb_next
-        if not trace.tb_frame.f_code.co_filename.startswith("<rust-hygiene>"):
-            if last is not None and last.tb_next is not trace:
-                last.tb_next = trace  # Python goes through all that follows, to see that it is no circle
-            last = trace
-        trace = following
-    if last is not None:
-        last.tb_next = None
-
-
-def without_our_frames(trace):
-    """The traceback without frames of ours, also without those that it begins with."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith("<rust-hygiene>"):
-        trace = trace.tb_next
-    _cut_our_frames(trace)
-    return trace
 
 
 def _as_lines(traceback):
@@ -408,7 +385,7 @@ class ZMQInteractiveShell(InteractiveShell):
     def _show_exception(self, exc_tuple, *args, **kwargs):
         """Shows an exception; a coroutine that an interrupt cancelled shows KeyboardInterrupt, as blocking code does."""
         _, value, trace = exc_tuple or sys.exc_info()
-        _cut_our_frames(trace)
+        cut_our_frames(trace)
         if self.kernel.here.cancelled_by_interrupt and type(value).__name__ == "CancelledError":
             exc_tuple = KeyboardInterrupt, KeyboardInterrupt().with_traceback(trace), trace
         guard = self.kernel.guard
